@@ -1,0 +1,196 @@
+"""The collector: opens lock, history, links and socket in order, watches until told to stop, closes them in reverse.
+
+The journey of one sample: a link decodes and checks a node's line, `Watch` folds it with all others of that second into the next
+Fleet, and that one value goes to the recorder (history), the counter (fronts) and the route file (gateway).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import gc
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any, TextIO
+
+from opsconsole import __version__
+from opsconsole.config import Config, ConfigError, NodeSpec, read_config
+from opsconsole.control import places
+from opsconsole.control.perform import Performer
+from opsconsole.control.routes import RouteFile, follow_router, routes_of
+from opsconsole.control.serve import Counter
+from opsconsole.control.watch import Link, Watch
+from opsconsole.core.fleet import Fleet, NodeFacts, Roster, opening
+
+IDLE_LINGER_S = 3.0
+"""How long a collector that a front started outlives the last front, so that a row of commands shares it."""
+FAILED, USAGE, CONFLICT = 1, 2, 6
+
+
+def run_collector(config_path: Path, state_dir: Path, until_idle: bool = False) -> int:
+    """Watches the fleet until SIGTERM, SIGINT or, with until_idle, until nobody needs it. Returns the exit code."""
+    try:
+        config = read_config(config_path)
+        places.prepare(state_dir)
+    except (ConfigError, places.StateDirError) as error:
+        return _refuse(str(error), USAGE)
+    with contextlib.ExitStack() as stack:
+        lock = _lock(places.lock_path(state_dir), stack)
+        if lock is None:
+            return _refuse(f"another collector watches with state directory {state_dir}", CONFLICT)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        return asyncio.run(_collect(config, state_dir, until_idle))
+
+
+def _refuse(text: str, code: int) -> int:
+    print(f"opsconsole: {text}", file=sys.stderr)
+    return code
+
+
+def _lock(path: Path, stack: contextlib.ExitStack) -> TextIO | None:
+    """The held lock file, or None when another process holds it."""
+    file = stack.enter_context(open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "w"))
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return None
+    return file
+
+
+async def _collect(config: Config, state_dir: Path, until_idle: bool) -> int:
+    from opsconsole.history.samples import Recorder
+
+    recorder = Recorder(places.history_path(state_dir), hours=config.history_hours)
+    recorder.start()
+    links, close_links = _links(config)
+    try:
+        await _watch(config, state_dir, recorder, links, until_idle)
+    finally:
+        await close_links()
+        recorder.close()
+    return 0
+
+
+async def _watch(config: Config, state_dir: Path, recorder: Any, links: list[Link], until_idle: bool) -> None:
+    by_name = {link.name: link for link in links}
+    hosts = {spec.name: spec.worker_host for spec in config.nodes}
+
+    def send(node: str, order: dict[str, Any]) -> bool:
+        return by_name[node].send({**order, "host": hosts[node]} if order["op"] == "launch" else order)
+
+    def note(kind: str, subject: str, text: str, actor: str) -> None:
+        recorder.note(kind, subject, text, actor, time.time())
+
+    performer = Performer(send, note)
+    counter = Counter(performer, _series_reader(state_dir), _about(config))
+    route_file = RouteFile(places.routes_path(state_dir))
+    addresses = {spec.name: _worker_address(spec) for spec in config.nodes}
+
+    def publish(fleet: Fleet) -> None:
+        counter.publish(fleet)
+        recorder.record(fleet)
+        route_file.write(routes_of(fleet, addresses, frozenset(performer.withheld)))
+
+    watch = Watch(opening(_roster(config)), links, publish, performer.answered)
+    counter.publish(watch.fleet)
+    socket_path = places.socket_path(state_dir)
+    server = await counter.open(socket_path)
+    tasks = [asyncio.create_task(watch.run()), asyncio.create_task(_freeze_garbage_when_settled())]
+    if config.router and config.router.url:
+        tasks.append(asyncio.create_task(follow_router(config.router.url, watch.emit)))
+    try:
+        await _until_told(counter, until_idle)
+    finally:
+        server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        socket_path.unlink(missing_ok=True)
+
+
+def _about(config: Config) -> dict[str, Any]:
+    return {
+        "pid": os.getpid(), "started": time.time(), "version": __version__, "config": str(config.path.resolve()),
+        "fleet_name": config.fleet_name, "environment": config.environment, "theme": config.theme, "keys": config.keys,
+    }
+
+
+def _roster(config: Config) -> Roster:
+    nodes = tuple(
+        NodeFacts(spec.name, spec.site, spec.rack, spec.chip, spec.address or spec.name) for spec in config.nodes
+    )
+    import numpy as np
+
+    return Roster(
+        config.fleet_name, config.environment, nodes, config.sites, config.models, config.policy, gpu_start=np.zeros(len(nodes) + 1, np.int64)
+    )
+
+
+def _worker_address(spec: NodeSpec) -> str:
+    """Where the gateway finds a node's workers: they listen on worker_host, or everywhere when that is 0.0.0.0."""
+    return (spec.address or spec.name) if spec.worker_host in ("0.0.0.0", "::") else spec.worker_host
+
+
+def _links(config: Config) -> tuple[list[Link], Any]:
+    """All links of the fleet, and what closes what they share."""
+    simulated = [spec for spec in config.nodes if spec.link == "sim"]
+    real = [spec for spec in config.nodes if spec.link != "sim"]
+    links: list[Link] = []
+    closers = []
+    if simulated:
+        from opsconsole.sim.link import SimLink
+        from opsconsole.sim.world import World
+
+        world = World(simulated, config.models)
+        links += [SimLink(spec, world) for spec in simulated]
+    if real:
+        from opsconsole.ssh.link import Shared, SshLink, raise_file_limit
+
+        raise_file_limit()
+        shared = Shared.from_config(config)
+        links += [SshLink(spec, shared) for spec in real]
+        closers.append(shared.close)
+
+    async def close() -> None:
+        for closer in closers:
+            await closer()
+
+    return links, close
+
+
+def _series_reader(state_dir: Path) -> Any:
+    async def read(**query: Any) -> Any:
+        from opsconsole.history.samples import Reader
+
+        def series() -> Any:
+            with contextlib.closing(Reader(places.history_path(state_dir))) as reader:
+                return reader.series(**query)
+
+        return await asyncio.to_thread(series)
+
+    return read
+
+
+async def _until_told(counter: Counter, until_idle: bool) -> None:
+    loop = asyncio.get_running_loop()
+    told = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(number, told.set)
+    while not told.is_set():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(told.wait(), 0.5)
+        if until_idle and counter.idle and loop.time() - counter.last_left > IDLE_LINGER_S:
+            return
+
+
+async def _freeze_garbage_when_settled() -> None:
+    """Collections of the oldest generation pause a large collector for long; what lives after the ramp lives on."""
+    for _ in range(3):
+        await asyncio.sleep(10.0)
+        gc.collect()
+        gc.freeze()

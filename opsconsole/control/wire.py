@@ -1,0 +1,173 @@
+"""The frames between a collector and its fronts: length-prefixed MessagePack, telemetry as blocks of bytes.
+
+A message is a 4-byte big-endian length and one MessagePack map with the key "k". A front sends hello, subscribe, fleet, plan, act,
+history and bye; a collector sends welcome, roster, fleet, plan, progress, end, series and error. A roster is sent before the first
+fleet that refers to it and again only when it has changed, so that a second of 10,000 nodes is a few large copies, not objects.
+"""
+
+from __future__ import annotations
+
+import operator
+import struct
+from dataclasses import fields
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from opsconsole.core.fleet import Alarm, Fleet, Model, NodeFacts, Policy, Process, Roster, Site, Worker
+from opsconsole.core.steps import Drain, Intent, Launch, Plan, Progress, Step
+
+MESSAGE_LIMIT_BYTES = 512 * 1024 * 1024
+REQUEST_LIMIT_BYTES = 1024 * 1024
+"""What a front may send at once."""
+LENGTH = struct.Struct(">I")
+SERIES_FIELDS = ("series", "unit", "times", "values")
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder()
+
+_FLEET_ARRAYS = ("reach", "sampled_mono", "clock_offset_s", "node_values", "gpu_values", "trend")
+_FLEET_PLAIN = ("at", "mono", "cause", "gpu_errors", "router_queue", "router_cause")
+_ROSTER_ARRAYS = ("gpu_start", "gpu_index", "gpu_facts")
+_ROSTER_PLAIN = ("fleet_name", "environment", "gpu_uuid", "gpu_name")
+
+
+def _row_of(kind: type) -> operator.attrgetter:
+    return operator.attrgetter(*(field.name for field in fields(kind)))
+
+
+_worker_row, _alarm_row, _process_row = _row_of(Worker), _row_of(Alarm), _row_of(Process)
+_node_row, _site_row, _model_row, _policy_row = _row_of(NodeFacts), _row_of(Site), _row_of(Model), _row_of(Policy)
+
+
+def pack(message: dict[str, Any]) -> bytes:
+    """One message with its length in front."""
+    body = _encoder.encode(message)
+    return LENGTH.pack(len(body)) + body
+
+
+def unpack(body: bytes) -> dict[str, Any]:
+    """A message's body as a dict. Raises ValueError when it is none."""
+    try:
+        message = _decoder.decode(body)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"not a message: {error}") from None
+    if not isinstance(message, dict) or "k" not in message:
+        raise ValueError("not a message: it has no kind")
+    return message
+
+
+def _array_out(array: np.ndarray) -> tuple[str, tuple[int, ...], bytes]:
+    return array.dtype.str, array.shape, np.ascontiguousarray(array).tobytes()
+
+
+def _array_in(packed: list[Any]) -> np.ndarray:
+    dtype, shape, data = packed
+    return np.frombuffer(data, dtype=np.dtype(dtype)).reshape(shape)
+
+
+def roster_message(roster: Roster, number: int) -> dict[str, Any]:
+    message: dict[str, Any] = {"k": "roster", "number": number}
+    message.update((name, getattr(roster, name)) for name in _ROSTER_PLAIN)
+    message.update((name, _array_out(getattr(roster, name))) for name in _ROSTER_ARRAYS)
+    message["nodes"] = [_node_row(node) for node in roster.nodes]
+    message["sites"] = [_site_row(site) for site in roster.sites]
+    message["models"] = [_model_row(model) for model in roster.models]
+    message["policy"] = _policy_row(roster.policy)
+    return message
+
+
+def roster_of(message: dict[str, Any]) -> Roster:
+    return Roster(
+        **{name: _tupled(message[name]) for name in _ROSTER_PLAIN},
+        **{name: _array_in(message[name]) for name in _ROSTER_ARRAYS},
+        nodes=tuple(NodeFacts(*row) for row in message["nodes"]),
+        sites=tuple(Site(*row) for row in message["sites"]),
+        models=tuple(Model(*row) for row in message["models"]),
+        policy=Policy(*message["policy"]),
+    )
+
+
+def fleet_message(fleet: Fleet, number: int) -> dict[str, Any]:
+    """number: that of the roster which the fleet belongs to."""
+    message: dict[str, Any] = {"k": "fleet", "roster": number}
+    message.update((name, getattr(fleet, name)) for name in _FLEET_PLAIN)
+    message.update((name, _array_out(getattr(fleet, name))) for name in _FLEET_ARRAYS)
+    message["workers"] = [_worker_row(worker) for worker in fleet.workers]
+    message["alarms"] = [_alarm_row(alarm) for alarm in fleet.alarms]
+    message["processes"] = {row: [_process_row(process) for process in found] for row, found in fleet.processes.items()}
+    message["model_queue_trend"] = {name: _array_out(trend) for name, trend in fleet.model_queue_trend.items()}
+    return message
+
+
+def fleet_of(message: dict[str, Any], roster: Roster) -> Fleet:
+    return Fleet(
+        roster=roster,
+        **{name: _tupled(message[name]) for name in _FLEET_PLAIN},
+        **{name: _array_in(message[name]) for name in _FLEET_ARRAYS},
+        workers=tuple(_worker_of(row) for row in message["workers"]),
+        alarms=tuple(Alarm(*row) for row in message["alarms"]),
+        processes={row: tuple(Process(*process) for process in found) for row, found in message["processes"].items()},
+        model_queue_trend={name: _array_in(trend) for name, trend in message["model_queue_trend"].items()},
+    )
+
+
+def _worker_of(row: list[Any]) -> Worker:
+    row[_WORKER_GPUS] = tuple(row[_WORKER_GPUS])
+    return Worker(*row)
+
+
+_WORKER_GPUS = [field.name for field in fields(Worker)].index("gpus")
+
+
+def _tupled(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+_INTENTS = {"launch": Launch, "drain": Drain}
+
+
+def intent_out(intent: Intent) -> dict[str, Any]:
+    kind = next(name for name, intent_type in _INTENTS.items() if isinstance(intent, intent_type))
+    return {"kind": kind} | {field.name: getattr(intent, field.name) for field in fields(intent)}
+
+
+def intent_in(packed: dict[str, Any]) -> Intent:
+    """Raises ValueError for what is no intent."""
+    try:
+        return msgspec.convert({key: value for key, value in packed.items() if key != "kind"}, _INTENTS[packed["kind"]])
+    except (KeyError, msgspec.ValidationError) as error:
+        raise ValueError(f"not an intent: {error}") from None
+
+
+def plan_out(plan: Plan) -> dict[str, Any]:
+    return {
+        "intent": intent_out(plan.intent), "title": plan.title, "checks": plan.checks, "warnings": plan.warnings,
+        "changes": plan.changes, "refusal": plan.refusal,
+        "steps": [(step.text, step.node, step.worker, step.order) for step in plan.steps],
+    }
+
+
+def plan_in(packed: dict[str, Any]) -> Plan:
+    return Plan(
+        intent_in(packed["intent"]), packed["title"], tuple(Step(*step) for step in packed["steps"]), tuple(packed["checks"]),
+        tuple(packed["warnings"]), tuple(tuple(change) for change in packed["changes"]), packed["refusal"],
+    )
+
+
+def progress_out(progress: Progress) -> dict[str, Any]:
+    return {field.name: getattr(progress, field.name) for field in fields(Progress)}
+
+
+def progress_in(packed: dict[str, Any]) -> Progress:
+    return Progress(**packed)
+
+
+def series_out(series: Any) -> dict[str, Any]:
+    return {"series": series.series, "unit": series.unit, "times": _array_out(series.times), "values": _array_out(series.values)}
+
+
+def series_in(packed: dict[str, Any]) -> dict[str, Any]:
+    """The fields of history's Series, for whoever builds it."""
+    return {"series": packed["series"], "unit": packed["unit"], "times": _array_in(packed["times"]), "values": _array_in(packed["values"])}

@@ -1,0 +1,215 @@
+"""The fleet as plain JSON values: names carry units, unknown is None, and what a silent node last said is left out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+import numpy as np
+
+from opsconsole.core.fleet import REACH_WORDS, Alarm, Fleet, Model, Site, Worker
+from opsconsole.core.severity import reason_of_gpu, reasons, severities
+from opsconsole.core.totals import (
+    NODE_FIGURES, count_by_node, gpu_counts, in_flight_total, known_sum, node_column, node_state, worker_total, worker_worst,
+)
+from opsconsole.protocol import GPU_COLUMNS
+
+Row = dict[str, Any]
+
+_WHOLE = frozenset(("throttle", "ecc_corrected", "ecc_uncorrected", "xid", "mig", "gpus", "queue_depth", "running", "in_flight"))
+"""Columns that count or encode: always an int."""
+_WORKER_FIGURES = (
+    "queue_depth", "running", "in_flight", "tokens_per_s", "requests_per_s", "ttft_p50_ms", "ttft_p95_ms", "itl_p50_ms", "itl_p95_ms", "kv_used_pct",
+    "tokens_total", "prompt_tokens_total", "requests_total",
+)
+
+
+def at_text(at: float) -> str:
+    """A moment (epoch seconds) as ISO 8601 in UTC, to the millisecond."""
+    return datetime.fromtimestamp(at, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _plain(value: float | None, whole: bool = False) -> float | int | None:
+    if value is None or not np.isfinite(value):
+        return None
+    return int(value) if whole or value == int(value) else round(float(value), 3)
+
+
+def _column(values: np.ndarray, name: str) -> list[float | int | None]:
+    whole = name in _WHOLE
+    return [_plain(value, whole) for value in values.tolist()]
+
+
+def nodes_json(fleet: Fleet, rows: Sequence[int] | None = None, last_known: bool = False) -> list[Row]:
+    """Nodes as configured, or the given rows in their order. last_known: keep what silent nodes said last, whose age tells how old it is."""
+    rows = range(len(fleet.roster.nodes)) if rows is None else rows
+    shown = np.ones(len(fleet.roster.nodes), bool) if last_known else fleet.answering
+    figures = {name: _column(np.where(shown, node_column(fleet, name), np.nan), name) for name in NODE_FIGURES if name not in ("age_s", "gpus")}
+    told = {
+        "age_s": _column(fleet.age_s, "age_s"),
+        "clock_offset_s": _column(fleet.clock_offset_s, "clock_offset_s"),
+        "gpus": gpu_counts(fleet.roster).tolist(),
+        "gpus_unread": count_by_node(fleet.roster, np.isnan(fleet.gpu("power_w"))).tolist(),
+        "severity": severities(fleet).tolist(),
+        "reason": reasons(fleet),
+    }
+    return [_node(fleet, row, figures, told) for row in rows]
+
+
+def _node(fleet: Fleet, row: int, figures: dict[str, list], told: dict[str, list]) -> Row:
+    facts = fleet.roster.nodes[row]
+    return {
+        "name": facts.name, "site": facts.site, "rack": facts.rack, "chip": facts.chip,
+        "reach": REACH_WORDS[fleet.reach[row]], "state": node_state(fleet.workers_of_node.get(facts.name, ())), "reason": told["reason"][row],
+        "severity": told["severity"][row], "age_s": told["age_s"][row],
+        "gpus": told["gpus"][row], "gpus_unread": told["gpus_unread"][row] if fleet.answering[row] else told["gpus"][row],
+        **{name: column[row] for name, column in figures.items()},
+        "host_mem_total_mib": _plain(facts.mem_total_mib), "cpu_count": facts.cpu_count,
+        "driver": facts.driver or None, "python": facts.python or None, "clock_offset_s": told["clock_offset_s"][row],
+    }
+
+
+def node_json(fleet: Fleet, row: int) -> Row:
+    """One node."""
+    return nodes_json(fleet, [row])[0]
+
+
+def gpus_json(fleet: Fleet, rows: Sequence[int] | None = None, last_known: bool = False) -> list[Row]:
+    """GPUs in node order, or the given rows of the roster in their order."""
+    roster = fleet.roster
+    rows = range(len(roster.gpu_uuid)) if rows is None else rows
+    nodes = roster.gpu_node
+    shown = np.ones(len(nodes), bool) if last_known else fleet.answering[nodes]
+    figures = {name: _column(np.where(shown, fleet.gpu(name), np.nan), name) for name in GPU_COLUMNS}
+    facts = {name: _column(roster.gpu_fact(name), name) for name in ("mem_total_mib", "power_min_w", "power_max_w", "mig")}
+    ages = _column(fleet.age_s, "age_s")
+    return [
+        {
+            "node": roster.nodes[nodes[row]].name, "index": int(roster.gpu_index[row]), "uuid": roster.gpu_uuid[row], "name": roster.gpu_name[row],
+            "reach": REACH_WORDS[fleet.reach[nodes[row]]], "reason": _gpu_reason(fleet, row), "age_s": ages[nodes[row]],
+            **{name: column[row] for name, column in figures.items()}, **{name: column[row] for name, column in facts.items()},
+        }
+        for row in rows
+    ]
+
+
+def _gpu_reason(fleet: Fleet, row: int) -> str:
+    node = fleet.roster.gpu_node[row]
+    return reason_of_gpu(fleet, row) if fleet.answering[node] else fleet.cause[node]
+
+
+def gpu_json(fleet: Fleet, row: int) -> Row:
+    """One GPU, by row of the roster."""
+    return gpus_json(fleet, [row])[0]
+
+
+def workers_json(fleet: Fleet, workers: Iterable[Worker] | None = None, last_known: bool = False) -> list[Row]:
+    """Workers in the fleet's order, or the given ones."""
+    return [worker_json(fleet, worker, last_known) for worker in (fleet.workers if workers is None else workers)]
+
+
+def worker_json(fleet: Fleet, worker: Worker, last_known: bool = False) -> Row:
+    """One worker; its state is the last one its node told, its figures are None while the node does not answer."""
+    row = fleet.roster.node_row.get(worker.node)
+    shown = last_known or (row is not None and bool(fleet.answering[row]))
+    return {
+        "name": worker.name, "node": worker.node, "gpus": list(worker.gpus), "model": worker.model, "engine": worker.engine, "port": worker.port,
+        "reach": None if row is None else REACH_WORDS[fleet.reach[row]], "state": worker.state, "phase": worker.phase, "reason": worker.reason,
+        "age_s": None if row is None else _plain(fleet.age_s[row]), "pid": worker.pid, "slots": worker.slots,
+        **{name: _plain(getattr(worker, name), name in _WHOLE) if shown else None for name in _WORKER_FIGURES},
+        "started": None if worker.started_wall is None else at_text(worker.started_wall),
+    }
+
+
+def models_json(fleet: Fleet) -> list[Row]:
+    """Configured models, then those that only workers know of."""
+    configured = {model.name: model for model in fleet.roster.models}
+    strangers = {name for name in fleet.workers_of_model if name} - configured.keys()
+    return [model_json(fleet, model) for model in (*configured.values(), *(Model(name, engine="") for name in sorted(strangers)))]
+
+
+def model_json(fleet: Fleet, model: Model) -> Row:
+    """One model: sums over its workers on nodes that answer, queue_depth with what waits at the router; latencies and kv_used_pct are those of the worst worker."""
+    workers = fleet.workers_of_model.get(model.name, ())
+    heard = [worker for worker in workers if fleet.answering[fleet.roster.node_row[worker.node]]]
+    ready = sum(worker.state == "READY" for worker in heard)
+    return {
+        "name": model.name, "engine": model.engine, "checkpoint": model.checkpoint, "gpus": model.gpus, "slots": model.slots,
+        "ready": ready, "workers": len(workers), "min_ready": model.min_ready,
+        "objective": {"ttft_p95_ms": _plain(model.ttft_p95_ms), "itl_p95_ms": _plain(model.itl_p95_ms)}, "tokens_per_day": _plain(model.tokens_per_day),
+        "reason": f"{ready} ready, at least {model.min_ready} wanted" if ready < model.min_ready else "",
+        "queue_depth": _plain(fleet.queue_of_model(model.name), True),
+        **{name: _plain(worker_total(heard, name), name in _WHOLE) for name in ("running", "tokens_per_s", "requests_per_s")},
+        **{name: _plain(worker_worst(heard, name)) for name in ("ttft_p95_ms", "itl_p95_ms", "kv_used_pct")},
+        "in_flight": _plain(in_flight_total(heard), True) if len(heard) == len(workers) else None,
+    }
+
+
+def sites_json(fleet: Fleet) -> list[Row]:
+    """Configured sites, then those that only nodes name."""
+    configured = {site.name: site for site in fleet.roster.sites}
+    strangers = {node.site for node in fleet.roster.nodes if node.site} - configured.keys()
+    return [site_json(fleet, site) for site in (*configured.values(), *(Site(name) for name in sorted(strangers)))]
+
+
+def site_json(fleet: Fleet, site: Site) -> Row:
+    """One site: power_w is what the GPUs of its answering nodes draw, feed_power_w that times PUE, to hold against the budget of its feed."""
+    rows = np.array([row for row, node in enumerate(fleet.roster.nodes) if node.site == site.name], dtype=np.int64)
+    heard = rows[fleet.answering[rows]]
+    silent = len(rows) - len(heard)
+    sums = _sums(fleet, heard)
+    return {
+        "name": site.name, "provider": site.provider, "nodes": len(rows), "nodes_answering": len(heard),
+        "gpus": int(gpu_counts(fleet.roster)[rows].sum()),
+        **sums, "feed_power_w": None if sums["power_w"] is None else _plain(sums["power_w"] * (site.pue or 1.0)),
+        "power_budget_w": None if site.power_budget_kw is None else _plain(site.power_budget_kw * 1e3), "pue": site.pue,
+        "reason": f"{silent} of {len(rows)} nodes do not answer" if silent else "",
+    }
+
+
+def _sums(fleet: Fleet, rows: np.ndarray) -> Row:
+    names = ("power_w", "power_limit_w", "mem_used_mib", "mem_total_mib", "queue_depth", "running", "tokens_per_s", "requests_per_s")
+    utils = fleet.gpu("util_pct")[np.isin(fleet.roster.gpu_node, rows)]
+    known = utils[~np.isnan(utils)]
+    sums = {name: _plain(known_sum(node_column(fleet, name)[rows].tolist()), name in _WHOLE) for name in names}
+    return {"util_pct": _plain(known.mean()) if len(known) else None, **sums}
+
+
+def status_json(fleet: Fleet, chosen: np.ndarray | None = None) -> Row:
+    """The whole fleet in one object, or the chosen (N,) nodes of it; sums are over nodes that answer."""
+    mask = np.ones(len(fleet.roster.nodes), bool) if chosen is None else chosen
+    heard = np.flatnonzero(mask & fleet.answering)
+    names = {fleet.roster.nodes[row].name for row in np.flatnonzero(mask)}
+    workers = [worker for worker in fleet.workers if worker.node in names]
+    fresh = [worker for worker in workers if fleet.answering[fleet.roster.node_row[worker.node]]]
+    return {
+        "at": at_text(fleet.at), "fleet": fleet.roster.fleet_name, "environment": fleet.roster.environment,
+        "nodes": int(mask.sum()), "nodes_answering": len(heard),
+        "reach": dict(Counter(REACH_WORDS[reach] for reach in fleet.reach[mask].tolist())),
+        "gpus": int(gpu_counts(fleet.roster)[mask].sum()), "workers": dict(Counter(worker.state for worker in workers)),
+        **_sums(fleet, heard), **({"queue_depth": _queue(fleet)} if mask.all() else {}), "power_budget_w": _budget_w(fleet, mask),
+        "ttft_p95_ms": _plain(worker_worst(fresh, "ttft_p95_ms")), "itl_p95_ms": _plain(worker_worst(fresh, "itl_p95_ms")),
+        "alarms": [_alarm(alarm) for alarm in fleet.alarms if mask.all() or alarm.node in names],
+    }
+
+
+def _queue(fleet: Fleet) -> float | int | None:
+    """What waits in workers and at the router; the router's part belongs to no node."""
+    models = {*fleet.workers_of_model, *fleet.router_queue}
+    return _plain(known_sum(fleet.queue_of_model(model) for model in models), True)
+
+
+def _budget_w(fleet: Fleet, chosen: np.ndarray) -> float | int | None:
+    """Budget of the sites that hold chosen nodes; None unless each of them has one."""
+    names = {node.site for node, taken in zip(fleet.roster.nodes, chosen.tolist(), strict=True) if taken}
+    budgets = {site.name: site.power_budget_kw for site in fleet.roster.sites if site.power_budget_kw is not None}
+    return _plain(sum(budgets[name] for name in names) * 1e3) if names and names <= budgets.keys() else None
+
+
+def _alarm(alarm: Alarm) -> Row:
+    return {
+        "severity": alarm.severity, "kind": alarm.kind, "subject": alarm.subject, "node": alarm.node or None,
+        "text": alarm.text, "detail": alarm.detail, "since": at_text(alarm.since),
+    }

@@ -1,0 +1,263 @@
+"""The fleet as frozen values: everything at one moment, now or past, with GPU telemetry as columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from opsconsole.protocol import GPU_COLUMNS, NODE_COLUMNS
+
+LIVE, STALE, HUNG, UNREACHABLE, AUTH_FAILED, HOST_KEY_CHANGED, NO_DRIVER, NO_PYTHON, HOST_KEY_UNKNOWN, CONNECTING = range(10)
+REACH_WORDS = (
+    "LIVE", "STALE", "HUNG", "UNREACHABLE", "AUTH_FAILED", "HOST_KEY_CHANGED", "NO_DRIVER", "NO_PYTHON", "HOST_KEY_UNKNOWN", "CONNECTING",
+)
+"""Reachability of a node, as an overlay: never a state. CONNECTING: no answer yet, and none is overdue."""
+ANSWERING = (LIVE, NO_DRIVER)
+"""Nodes with a reach in here send fresh samples."""
+
+STALE_AFTER_S = 3.0
+SILENT_AFTER_S = 4.5
+"""A node silent for so long is HUNG when it still accepts connections, else UNREACHABLE."""
+
+GPU_FACT_COLUMNS = ("mem_total_mib", "power_min_w", "power_max_w", "power_default_w", "sm_clock_max_mhz", "mig")
+HEADLINES = ("ttft_p95_ms", "queue_depth", "requests_per_s", "util_pct", "power_w", "nodes_live")
+"""The six headline figures, rows of `Fleet.trend`."""
+TREND_LENGTH = 300
+"""Ticks (seconds) that `Fleet.trend` remembers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    name: str
+    provider: str = ""
+    power_budget_kw: float | None = None
+    pue: float | None = None
+    price_per_gpu_hour: dict[str, float] = field(default_factory=dict)
+    """USD an hour by chip."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    name: str
+    engine: str = "jax"
+    checkpoint: str = ""
+    gpus: int = 1
+    slots: int = 8
+    max_len: int = 512
+    min_ready: int = 0
+    ttft_p95_ms: float | None = None
+    """Objective; None: no objective."""
+    itl_p95_ms: float | None = None
+    tokens_per_day: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    max_unavailable: int = 1
+    power_headroom_pct: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """What is known of a node and changes seldom. The first five come from the fleet file, the rest from its agent ("" or None before)."""
+
+    name: str
+    site: str = ""
+    rack: str = ""
+    chip: str = ""
+    address: str = ""
+    hostname: str = ""
+    driver: str = ""
+    python: str = ""
+    boot_id: str = ""
+    cpu_count: int | None = None
+    mem_total_mib: float | None = None
+    gpu_source: str = ""
+    gpu_error: str = ""
+    """Why no GPU of the node can be asked at all, in NVML's words; "" when they can."""
+
+
+@dataclass(frozen=True, eq=False)
+class Roster:
+    """What the fleet consists of: replaced (never edited) when a node's facts change. N nodes, G GPUs in node order."""
+
+    fleet_name: str = ""
+    environment: str = ""
+    nodes: tuple[NodeFacts, ...] = ()
+    sites: tuple[Site, ...] = ()
+    models: tuple[Model, ...] = ()
+    policy: Policy = Policy()
+    gpu_start: np.ndarray = field(default_factory=lambda: np.zeros(1, np.int64))  # (N+1,): GPUs of node i are rows start[i]..start[i+1]
+    gpu_uuid: tuple[str, ...] = ()
+    gpu_name: tuple[str, ...] = ()
+    gpu_index: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # (G,) index on its node
+    gpu_facts: np.ndarray = field(default_factory=lambda: np.zeros((len(GPU_FACT_COLUMNS), 0)))  # (GPU_FACT_COLUMNS, G), NaN unknown
+
+    @cached_property
+    def node_row(self) -> dict[str, int]:
+        return {node.name: row for row, node in enumerate(self.nodes)}
+
+    @cached_property
+    def gpu_node(self) -> np.ndarray:
+        """Row of the node of each GPU, (G,)."""
+        return np.repeat(np.arange(len(self.nodes)), np.diff(self.gpu_start))
+
+    def gpus_of(self, node_row: int) -> slice:
+        return slice(int(self.gpu_start[node_row]), int(self.gpu_start[node_row + 1]))
+
+    def gpu_fact(self, column: str) -> np.ndarray:
+        """One column of GPU_FACT_COLUMNS, (G,)."""
+        return self.gpu_facts[GPU_FACT_COLUMNS.index(column)]
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One worker as its node last described it; None: not known. Age and reach are those of its node."""
+
+    name: str
+    node: str
+    model: str = ""
+    engine: str = ""
+    gpus: tuple[int, ...] = ()
+    port: int | None = None
+    pid: int | None = None
+    state: str = "PENDING"
+    phase: str = ""
+    reason: str = ""
+    slots: int | None = None
+    queue_depth: float | None = None
+    running: float | None = None
+    tokens_total: float | None = None
+    prompt_tokens_total: float | None = None
+    requests_total: float | None = None
+    tokens_per_s: float | None = None
+    requests_per_s: float | None = None
+    ttft_p50_ms: float | None = None
+    ttft_p95_ms: float | None = None
+    itl_p50_ms: float | None = None
+    itl_p95_ms: float | None = None
+    kv_used_pct: float | None = None
+    started_wall: float | None = None
+
+    @property
+    def in_flight(self) -> float | None:
+        """Requests running or waiting in the worker; None when either is unknown."""
+        if self.running is None or self.queue_depth is None:
+            return None
+        return self.running + self.queue_depth
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    gpu: int
+    """Row of the GPU on its node."""
+    pid: int
+    name: str
+    mem_mib: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """A fact that deserves a person. severity: 2 critical, 1 warning."""
+
+    severity: int
+    kind: str
+    subject: str
+    """The node, worker, model or site it is about."""
+    text: str
+    detail: str = ""
+    since: float = 0.0
+    node: str = ""
+    """The node to go to, "" when it is about none in particular."""
+
+
+def _nothing(rows: int) -> np.ndarray:
+    return np.full((rows, 0), np.nan)
+
+
+@dataclass(frozen=True, eq=False)
+class Fleet:
+    """Everything at one moment. Arrays are read-only; NaN (in floats) and None mean unknown, never 0."""
+
+    at: float = 0.0
+    """Console's wall clock, epoch seconds."""
+    mono: float = 0.0
+    """Console's monotonic clock at the same moment, for ages."""
+    roster: Roster = field(default_factory=Roster)
+    reach: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int8))  # (N,) index into REACH_WORDS
+    cause: tuple[str, ...] = ()
+    """Why a node is not LIVE, one sentence each, "" when it is."""
+    sampled_mono: np.ndarray = field(default_factory=lambda: np.zeros(0))  # (N,) when the last sample came; NaN never
+    clock_offset_s: np.ndarray = field(default_factory=lambda: np.zeros(0))  # (N,) node's wall clock minus ours
+    node_values: np.ndarray = field(default_factory=lambda: _nothing(len(NODE_COLUMNS)))  # (NODE_COLUMNS, N)
+    gpu_values: np.ndarray = field(default_factory=lambda: _nothing(len(GPU_COLUMNS)))  # (GPU_COLUMNS, G)
+    gpu_errors: dict[int, str] = field(default_factory=dict)
+    """What is wrong with single GPUs, by row of the roster."""
+    workers: tuple[Worker, ...] = ()
+    processes: dict[int, tuple[Process, ...]] = field(default_factory=dict)
+    """Compute processes by row of the node."""
+    router_queue: dict[str, float] = field(default_factory=dict)
+    """Requests that wait at the router by model; empty when there is no router or it does not answer."""
+    router_cause: str = ""
+    """Why the router cannot be asked, "" when it can or there is none."""
+    alarms: tuple[Alarm, ...] = ()
+    """Worst first, then oldest first."""
+    trend: np.ndarray = field(default_factory=lambda: _nothing(len(HEADLINES)))  # (HEADLINES, <= TREND_LENGTH), newest last
+    model_queue_trend: dict[str, np.ndarray] = field(default_factory=dict)
+    """Queue depth of each model by tick, newest last."""
+
+    @cached_property
+    def age_s(self) -> np.ndarray:
+        """Age of each node's last sample, (N,); NaN: there was none."""
+        return np.maximum(self.mono - self.sampled_mono, 0.0)
+
+    def gpu(self, column: str) -> np.ndarray:
+        """One column of GPU_COLUMNS, (G,)."""
+        return self.gpu_values[GPU_COLUMNS.index(column)]
+
+    def node(self, column: str) -> np.ndarray:
+        """One column of NODE_COLUMNS, (N,)."""
+        return self.node_values[NODE_COLUMNS.index(column)]
+
+    def queue_of_model(self, model: str) -> float | None:
+        """Requests of a model that wait, at the router and in answering workers; None when nobody knows."""
+        rows, fresh = self.roster.node_row, self.answering
+        known = [w.queue_depth for w in self.workers_of_model.get(model, ()) if w.queue_depth is not None and fresh[rows[w.node]]]
+        if model in self.router_queue:
+            known.append(self.router_queue[model])
+        return float(sum(known)) if known else None
+
+    @cached_property
+    def answering(self) -> np.ndarray:
+        """Whether each node sends fresh samples, (N,) bool."""
+        return np.isin(self.reach, ANSWERING)
+
+    @cached_property
+    def workers_of_node(self) -> dict[str, tuple[Worker, ...]]:
+        found: dict[str, list[Worker]] = {}
+        for worker in self.workers:
+            found.setdefault(worker.node, []).append(worker)
+        return {name: tuple(workers) for name, workers in found.items()}
+
+    @cached_property
+    def workers_of_model(self) -> dict[str, tuple[Worker, ...]]:
+        found: dict[str, list[Worker]] = {}
+        for worker in self.workers:
+            found.setdefault(worker.model, []).append(worker)
+        return {name: tuple(workers) for name, workers in found.items()}
+
+
+def opening(roster: Roster) -> Fleet:
+    """The fleet before any node has answered."""
+    nodes, gpus = len(roster.nodes), len(roster.gpu_uuid)
+    return Fleet(
+        roster=roster,
+        reach=np.full(nodes, CONNECTING, np.int8),
+        cause=("",) * nodes,
+        sampled_mono=np.full(nodes, np.nan),
+        clock_offset_s=np.full(nodes, np.nan),
+        node_values=np.full((len(NODE_COLUMNS), nodes), np.nan),
+        gpu_values=np.full((len(GPU_COLUMNS), gpus), np.nan),
+    )

@@ -1,0 +1,60 @@
+"""The six figures that stand for the whole fleet, in the order of HEADLINES."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from opsconsole.core.fleet import HEADLINES, Fleet, Worker
+
+
+def headlines(fleet: Fleet) -> np.ndarray:
+    """(HEADLINES,) float64 of the nodes that answer; NaN where nothing is known."""
+    figures = {
+        "ttft_p95_ms": _worst(fresh_workers(fleet), "ttft_p95_ms"),
+        "queue_depth": _queue(fleet),
+        "requests_per_s": _total(fresh_workers(fleet), "requests_per_s"),
+        "util_pct": _mean(fresh_gpus(fleet, "util_pct")),
+        "power_w": _sum(fresh_gpus(fleet, "power_w")),
+        "nodes_live": float(fleet.answering.sum()),
+    }
+    return np.array([figures[name] for name in HEADLINES])
+
+
+def fresh_workers(fleet: Fleet) -> list[Worker]:
+    """Workers on nodes that answer: of the others nothing is known now."""
+    rows, answering = fleet.roster.node_row, fleet.answering
+    return [worker for worker in fleet.workers if answering[rows[worker.node]]]
+
+
+def fresh_gpus(fleet: Fleet, column: str) -> np.ndarray:
+    """One column of GPU_COLUMNS with NaN on nodes that do not answer, (G,)."""
+    return np.where(fleet.answering[fleet.roster.gpu_node], fleet.gpu(column), np.nan)
+
+
+def _queue(fleet: Fleet) -> float:
+    models = {worker.model for worker in fleet.workers} | set(fleet.router_queue)
+    known = [queue for queue in map(fleet.queue_of_model, models) if queue is not None]
+    return float(sum(known)) if known else float("nan")
+
+
+def _values(workers: list[Worker], field: str) -> list[float]:
+    return [value for value in (getattr(worker, field) for worker in workers) if value is not None]
+
+
+def _worst(workers: list[Worker], field: str) -> float:
+    return max(_values(workers, field), default=float("nan"))
+
+
+def _total(workers: list[Worker], field: str) -> float:
+    known = _values(workers, field)
+    return float(sum(known)) if known else float("nan")
+
+
+def _mean(column: np.ndarray) -> float:
+    known = column[~np.isnan(column)]
+    return float(known.mean()) if known.size else float("nan")
+
+
+def _sum(column: np.ndarray) -> float:
+    known = column[~np.isnan(column)]
+    return float(known.sum()) if known.size else float("nan")

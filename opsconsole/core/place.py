@@ -1,0 +1,48 @@
+"""Where a worker fits: GPUs that are free, whole and on a node that answers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from opsconsole.core.fleet import LIVE, Fleet, Model
+
+GONE = ("STOPPED", "FAILED")
+"""States in which a worker holds no GPU."""
+FREE_BELOW_SHARE = 0.10
+"""A GPU with more of its memory in use is taken by somebody we do not know."""
+
+
+def free_gpus(fleet: Fleet, row: int, promised: frozenset[tuple[str, int]] = frozenset()) -> list[int]:
+    """Indexes on node `row` of the GPUs that a worker may take. promised: (node, gpu) already meant for others."""
+    name, gpus = fleet.roster.nodes[row].name, fleet.roster.gpus_of(row)
+    taken = {gpu for worker in fleet.workers_of_node.get(name, ()) if worker.state not in GONE for gpu in worker.gpus}
+    free = []
+    for gpu in range(gpus.start, gpus.stop):
+        index = int(fleet.roster.gpu_index[gpu])
+        used = fleet.gpu("mem_used_mib")[gpu] / fleet.roster.gpu_fact("mem_total_mib")[gpu]
+        busy = index in taken or (name, index) in promised or gpu in fleet.gpu_errors
+        if not busy and not used > FREE_BELOW_SHARE:  # NaN: unknown use does not forbid
+            free.append(index)
+    return free
+
+
+def place(fleet: Fleet, model: Model, count: int, promised: frozenset[tuple[str, int]] = frozenset()) -> list[tuple[str, tuple[int, ...]]]:
+    """Up to `count` places (node, GPUs) for workers of a model: spread over nodes, emptiest first. Shorter when there is no more room."""
+    rows = np.flatnonzero(fleet.reach == LIVE)
+    room = {int(row): free_gpus(fleet, int(row), promised) for row in rows}
+    here = {row: _workers_here(fleet, row, model.name) for row in room}
+    places: list[tuple[str, tuple[int, ...]]] = []
+    while len(places) < count:
+        fitting = [row for row in room if len(room[row]) >= max(model.gpus, 1)]
+        if not fitting:
+            break
+        row = min(fitting, key=lambda row: (here[row], -len(room[row]), row))
+        gpus, room[row] = tuple(room[row][: model.gpus]), room[row][model.gpus:]
+        here[row] += 1
+        places.append((fleet.roster.nodes[row].name, gpus))
+    return places
+
+
+def _workers_here(fleet: Fleet, row: int, model: str) -> int:
+    workers = fleet.workers_of_node.get(fleet.roster.nodes[row].name, ())
+    return sum(worker.model == model and worker.state not in GONE for worker in workers)

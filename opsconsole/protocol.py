@@ -1,0 +1,98 @@
+"""The words a console and a node say to each other, one JSON object a line (stdlib only, Python 3.9, packed into the agent).
+
+Console to node, on the agent's standard input:
+    {"op": "hello", "interval_s": 1.0, "gpus": "nvml" | "sim:PATH", "work_dir": PATH, "worker_python": PATH}   first, once
+    {"op": "ping"}                                          at least every PING_INTERVAL_S
+    {"op": "launch", "id": ID, "worker": NAME, "model": NAME, "engine": "jax", "checkpoint": TEXT, "gpus": [I, ...],
+     "slots": N, "max_len": N, "host": ADDRESS, "port": 0 | N}
+    {"op": "drain", "id": ID, "worker": NAME, "deadline_s": S, "on_deadline": "hold" | "abort"}
+
+Node to console, on its standard output, after the line MAGIC:
+    {"t": "facts", ...}     what does not change each second; sent first and again whenever it changes (see FACTS)
+    {"t": "sample", "seq": N, "wall": EPOCH_S, "mono": S, "gpu": [[value of each GPU] for each of GPU_COLUMNS],
+     "node": [value for each of NODE_COLUMNS], "gpu_errors": {"ROW": TEXT}, "procs": [[ROW, PID, NAME, MIB], ...],
+     "workers": [{field of WORKER_FIELDS: value}, ...]}
+    {"t": "answer", "id": ID, "ok": BOOL, "done": BOOL, "text": TEXT, "detail": {...}}   done: the last answer to that order
+    {"t": "trouble", "text": TEXT}                          something the operator should read; the agent goes on
+
+A value that the node cannot know is null, never 0. Unknown keys are ignored, so that either side may be newer.
+"""
+
+import json
+
+PROTOCOL_VERSION = 1
+MAGIC = "OPSCONSOLE-AGENT %d" % PROTOCOL_VERSION
+"""Everything before this line is noise of a login shell and is skipped."""
+
+LINE_LIMIT_BYTES = 256 * 1024
+PING_INTERVAL_S = 10.0
+SILENCE_LIMIT_S = 30.0
+"""An agent that hears nothing for so long ends itself, so that no orphan holds a session slot."""
+PROBE_LIMIT_S = 3.0
+"""An NVML call that takes longer is reported as hung for that GPU alone."""
+
+GPU_COLUMNS = (
+    "util_pct",          # share of the last second in which a kernel ran
+    "mem_util_pct",      # share of the last second in which memory was read or written
+    "mem_used_mib",
+    "power_w",
+    "power_limit_w",     # the enforced limit
+    "temp_c",
+    "sm_clock_mhz",
+    "mem_clock_mhz",
+    "throttle",          # NVML clock-event reasons, a bit mask; see THROTTLE_REASONS
+    "ecc_corrected",     # volatile counters, since the driver was loaded
+    "ecc_uncorrected",
+    "pcie_rx_mib_s",
+    "pcie_tx_mib_s",
+    "energy_j",          # since the driver was loaded
+    "xid",               # the last Xid code seen since the agent started; null: none
+)
+
+NODE_COLUMNS = ("cpu_pct", "mem_used_mib", "load1", "disk_free_mib", "net_rx_mib_s", "net_tx_mib_s")
+
+GPU_FACTS = ("index", "uuid", "name", "mem_total_mib", "power_min_w", "power_max_w", "power_default_w", "sm_clock_max_mhz", "mig")
+"""Columns of the `gpus` object of a facts line: {name: [value of each GPU]}. mig: 1 enabled, 0 disabled, null not supported."""
+
+FACTS = ("protocol", "agent", "boot_id", "hostname", "python", "cpu_count", "mem_total_mib", "gpu_source", "driver", "gpu_error", "gpus")
+"""gpu_error: null, or why no GPU could be asked at all (no driver, version mismatch), in NVML's words."""
+
+WORKER_FIELDS = (
+    "name", "model", "engine", "gpus", "port", "pid", "state", "phase", "reason", "slots",
+    "queue_depth", "running", "tokens_total", "prompt_tokens_total", "requests_total", "tokens_per_s", "requests_per_s",
+    "ttft_p50_ms", "ttft_p95_ms", "itl_p50_ms", "itl_p95_ms", "kv_used_pct", "started_wall",
+)
+
+WORKER_STATES = ("PENDING", "STARTING", "READY", "NOT_READY", "DRAINING", "DRAINED", "STOPPING", "STOPPED", "FAILED")
+WORKER_PHASES = ("spawn", "import", "load", "compile", "warm")
+"""The parts of STARTING, in order."""
+
+THROTTLE_REASONS = {
+    0x1: "idle",
+    0x2: "clocks set by an application",
+    0x4: "SW power cap",
+    0x8: "HW slowdown",
+    0x10: "sync boost",
+    0x20: "SW thermal slowdown",
+    0x40: "HW thermal slowdown",
+    0x80: "HW power brake",
+    0x100: "display clocks",
+}
+"""NVML's nvmlClocksEventReasons bits (nvml.h). `idle` is not a limit."""
+THROTTLE_LIMITING = 0x4 | 0x8 | 0x20 | 0x40 | 0x80
+
+METRICS_PREFIX = "opsconsole:"
+"""Prefix of our JAX worker's Prometheus metrics; the names behind it are vLLM's where they mean the same."""
+
+
+def encode(message):
+    """One message as one line of bytes, newline included. Raises ValueError on NaN, which JSON cannot carry."""
+    return json.dumps(message, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+
+
+def decode(line):
+    """One line of bytes (or text) as a dict. Raises ValueError when it is not one JSON object."""
+    message = json.loads(line)
+    if not isinstance(message, dict):
+        raise ValueError("not a JSON object")
+    return message

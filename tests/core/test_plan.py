@@ -1,0 +1,56 @@
+"""Plans as data: each file in plans/ is a situation, an intent, and the steps or the refusal that must come of them.
+
+situation.nodes: {name: {"gpus": N, "workers": [worker fields], "gpu": {row: {column: value}}, "lost": true}}, 4 idle GPUs and no worker unless said.
+expect.steps: the texts; expect.refusal: words that must be in it; expect.changes, expect.warnings: as in Plan.
+"""
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from opsconsole.core.events import Lost
+from opsconsole.core.fleet import HUNG, Model, opening
+from opsconsole.core.fold import fold
+from opsconsole.core.plan import make_plan
+from opsconsole.core.steps import Drain, Launch, Step
+from tests.telemetry import linked, roster, sampled, tick, worker_fields
+
+CASES = sorted((Path(__file__).parent / "plans").glob("*.json"))
+
+
+def fleet_of_situation(situation):
+    nodes = situation["nodes"]
+    models = msgspec.convert(situation.get("models", [{"name": "demo"}]), tuple[Model, ...])
+    events = []
+    for name, node in nodes.items():
+        gpus, idle = node.get("gpus", 4), {"mem_used_mib": 500}
+        changes = {row: {**idle, **node.get("gpu", {}).get(str(row), {})} for row in range(gpus)}
+        workers = [worker_fields(worker["name"], **{key: value for key, value in worker.items() if key != "name"}) for worker in node.get("workers", ())]
+        events += [linked(name, gpus=gpus), sampled(name, gpus=gpus, gpu=changes, workers=workers, gpu_errors=node.get("gpu_errors", {}))]
+        if node.get("lost"):
+            events.append(Lost(name, 101.0, HUNG, "silent for 5 s"))
+    return fold(opening(roster(tuple(nodes), models=models)), [*events, tick(101.0)])
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda file: file.stem)
+def test_plan(case):
+    data = json.loads(case.read_text())
+    (kind, fields), = data["intent"].items()
+    intent = msgspec.convert(fields, {"launch": Launch, "drain": Drain}[kind])
+    under_way = [Step("", step["node"], step["worker"], step.get("order", {})) for step in data.get("under_way", ())]
+    plan = make_plan(fleet_of_situation(data["situation"]), intent, under_way)
+    expect = data["expect"]
+    assert [step.text for step in plan.steps] == expect.get("steps", [])
+    assert bool(plan.refusal) == ("refusal" in expect)
+    for words in expect.get("refusal", ()):
+        assert words in plan.refusal
+    if "changes" in expect:
+        assert [list(change) for change in plan.changes] == expect["changes"]
+    assert list(plan.warnings) == expect.get("warnings", [])
+
+
+def test_there_are_cases_of_both_kinds_and_both_ends():
+    ends = {(next(iter(data["intent"])), "refusal" in data["expect"]) for data in (json.loads(case.read_text()) for case in CASES)}
+    assert ends == {("launch", False), ("launch", True), ("drain", False), ("drain", True)}
