@@ -1,0 +1,140 @@
+"""What the agent remembers of its workers and finished orders between two connections: small private files, never half written."""
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import tempfile
+
+NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}\Z")
+FIELDS = ("name", "model", "engine", "gpus", "slots", "host", "port", "pid", "start_time", "boot_id", "started_wall", "log", "order",
+          "stopped_wall")
+"""order: id of the launch order. stopped_wall: when it was stopped on purpose, or None."""
+ANSWERS_KEPT = 200
+
+
+class Record:
+    """One worker as its file has it."""
+
+    def __init__(self, **values):
+        for field in FIELDS:
+            setattr(self, field, values.get(field))
+
+    def as_dict(self):
+        return {field: getattr(self, field) for field in FIELDS}
+
+
+class Records:
+    """The files in `work_dir`: workers/NAME.json, locks/NAME, logs/NAME.log, answers/HASH.json. Directories 0700, files 0600."""
+
+    def __init__(self, work_dir):
+        self.work_dir = os.path.abspath(os.path.expanduser(work_dir))
+
+    def open(self):
+        """Make the directories. Raises OSError, and PermissionError when they are another user's."""
+        for name in ("", "workers", "locks", "logs", "answers"):
+            path = os.path.join(self.work_dir, name)
+            os.makedirs(path, mode=0o700, exist_ok=True)
+            status = os.lstat(path.rstrip("/"))
+            if name and status.st_uid != os.geteuid():
+                raise PermissionError("%s belongs to another user" % path)
+
+    def _path(self, folder, name):
+        return os.path.join(self.work_dir, folder, name)
+
+    def log_path(self, name):
+        return self._path("logs", name + ".log")
+
+    def save(self, record):
+        _write(self._path("workers", record.name + ".json"), record.as_dict())
+
+    def load(self, name):
+        """The Record, or None when there is none that can be read."""
+        values = _read(self._path("workers", name + ".json"))
+        if values is None or values.get("name") != name or not isinstance(values.get("gpus"), list):
+            return None
+        return Record(**{field: values.get(field) for field in FIELDS})
+
+    def names(self):
+        try:
+            entries = os.listdir(self._path("workers", ""))
+        except OSError:
+            return []
+        return sorted(entry[:-5] for entry in entries if entry.endswith(".json") and NAME_PATTERN.match(entry[:-5]))
+
+    def forget(self, name):
+        _remove(self._path("workers", name + ".json"))
+
+    def lock(self, name, owner):
+        """An open file that holds the worker for one order, until closed (or until this agent ends); or None: another agent's order has it.
+
+        Two consoles mean two agents on one node: this is what keeps them from acting on one worker at once.
+        """
+        file = open(self._path("locks", name), "a+b")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+            return None
+        file.truncate(0)
+        file.write(owner.encode("utf-8", "replace")[:200])
+        file.flush()
+        return file
+
+    def lock_owner(self, name):
+        with open(self._path("locks", name), "rb") as file:
+            return file.read(200).decode("utf-8", "replace")
+
+    def save_answer(self, order_id, answer):
+        """Keep the last answer to an order for a console that comes back and asks again."""
+        folder = self._path("answers", "")
+        _write(self._path("answers", _hash(order_id)), answer)
+        entries = os.listdir(folder)
+        if len(entries) > 2 * ANSWERS_KEPT:
+            for entry in sorted(entries, key=lambda entry: _age_key(folder + entry))[:ANSWERS_KEPT]:
+                _remove(folder + entry)
+
+    def load_answer(self, order_id):
+        return _read(self._path("answers", _hash(order_id)))
+
+
+def _hash(order_id):
+    return hashlib.sha256(order_id.encode("utf-8", "replace")).hexdigest()[:40] + ".json"
+
+
+def _age_key(path):
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _write(path, value):
+    """Write beside, then rename: whoever reads sees the old file or the new one. Raises OSError and leaves nothing behind."""
+    handle, beside = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".new-")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(value, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except BaseException:
+        _remove(beside)
+        raise
+
+
+def _read(path):
+    try:
+        with open(path, encoding="utf-8") as file:
+            value = json.loads(file.read(65536))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _remove(path):
+    try:
+        os.unlink(path)
+    except OSError:
+        pass

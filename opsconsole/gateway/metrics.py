@@ -1,0 +1,77 @@
+"""What the gateway tells about itself: counters for Prometheus, and the state the console reads back before it calls a worker drained."""
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from opsconsole.gateway.balancer import Balancer
+
+PREFIX = "opsconsole_gateway:"
+WAIT_BUCKETS_S = (0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+
+
+class Metrics:
+    """The counters. `outcome` of a request is one of:
+
+    ok            the worker's answer was passed on whole, whatever its status below 500
+    worker_error  the worker answered 5xx by itself, and that was passed on
+    broken        the worker died, or its answer ended early, after it may have begun
+    cancelled     the client left first
+    queue_full, queue_timeout, unknown_model, bad_request, stopping    refused here; no worker saw it
+    """
+
+    def __init__(self, balancer: Balancer) -> None:
+        self._registry = CollectorRegistry()
+        self._registry.register(_Depths(balancer))
+        self.requests = self._counter("requests", "Requests that have ended", "model", "outcome")
+        self.retries = self._counter("retries", "Requests queued again since a worker did not take them", "model", "worker")
+        self.routes_broken = self._counter("routes_broken", "Times the routes file could not be used")
+        self.queue_wait_s = self._histogram("queue_wait_seconds", "Time from arrival to a worker that took it")
+        self.ttft_s = self._histogram("time_to_first_token_seconds", "Time from arrival to the first bytes of a stream")
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(PREFIX + name, text, labels, registry=self._registry)
+
+    def _histogram(self, name: str, text: str) -> Histogram:
+        return Histogram(PREFIX + name, text, ("model",), registry=self._registry, buckets=WAIT_BUCKETS_S)
+
+    def text(self) -> bytes:
+        return generate_latest(self._registry)
+
+
+class _Depths:
+    """Gauges read from the balancer when asked, so that a request need not keep them."""
+
+    def __init__(self, balancer: Balancer) -> None:
+        self._balancer = balancer
+
+    def collect(self) -> Iterator[Metric]:
+        queue_depth = GaugeMetricFamily(PREFIX + "queue_depth", "Requests waiting for a worker", labels=["model"])
+        in_flight = GaugeMetricFamily(PREFIX + "in_flight", "Requests a worker holds", labels=["model", "worker"])
+        for model, state in read_state(self._balancer)["models"].items():
+            queue_depth.add_metric([model], state["queued"])
+            for worker, held in state["workers"].items():
+                in_flight.add_metric([model, worker], held["in_flight"])
+        yield queue_depth
+        yield in_flight
+
+
+def read_state(balancer: Balancer) -> dict:
+    """{"models": {MODEL: {"queued", "in_flight", "workers": {WORKER: {"in_flight", "assigned", "slots", "routed"}}}}}.
+
+    A worker no longer routed stays listed until its last request has ended; `assigned` counts what was ever given to it.
+    """
+    return {"models": {model: _read_model(balancer, model) for model in balancer.models()}}
+
+
+def _read_model(balancer: Balancer, model: str) -> dict:
+    workers: dict[str, dict] = {}
+    for seat in balancer.seats(model):
+        known = workers.setdefault(seat.worker.name, {"in_flight": 0, "assigned": 0, "slots": 0, "routed": False})
+        known["in_flight"] += seat.in_flight
+        known["assigned"] += seat.assigned
+        known["slots"] += seat.worker.slots if seat.routed else 0
+        known["routed"] |= seat.routed
+    in_flight = sum(worker["in_flight"] for worker in workers.values())
+    return {"queued": balancer.queued(model), "in_flight": in_flight, "workers": workers}

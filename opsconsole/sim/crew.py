@@ -1,0 +1,140 @@
+"""Which simulated workers there are, from launch to stop, and what orders have to say meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from opsconsole.protocol import WORKER_PHASES
+from opsconsole.sim.service import REQUESTS_PER_S_OF_CHIP, Service
+
+PHASE_S = {"spawn": 1.0, "import": 2.0, "load": 4.0, "compile": 5.0, "warm": 2.0}
+STOPPED_KEPT_S = 10.0
+FIRST_PORT = 8100
+
+
+@dataclass
+class SimWorker:
+    """One worker. rows: its GPUs as rows of the whole fleet; gpus: as rows of its node."""
+
+    name: str
+    model: str
+    node: int
+    gpus: list[int]
+    rows: list[int]
+    slots: int
+    port: int
+    pid: int
+    started_at: float
+    state: str = "STARTING"
+    phase: str | None = "spawn"
+    since: float = 0.0
+    order: dict[str, Any] | None = None
+    """The order under way, None when there is none."""
+    in_flight_at_start: int = 0
+    told: str = ""
+    """The phase last spoken of."""
+
+
+Answer = tuple[int, dict[str, Any]]
+"""(row of the node, answer message)."""
+
+
+class Crew:
+    """The workers of a world, in the order of the service's arrays."""
+
+    def __init__(self, models: list[str], random: np.random.Generator):
+        self.models = models
+        self.workers: list[SimWorker] = []
+        self.service = Service(len(models), random)
+        self.changes = 0
+        """Grows whenever a worker comes or goes."""
+        self._pids = 20_000
+
+    def add(self, name: str, model: str, node: int, gpus: list[int], rows: list[int], chip: str, slots: int, at: float) -> SimWorker:
+        self._pids += 1
+        self.changes += 1
+        port = FIRST_PORT + self._pids % 20_000
+        worker = SimWorker(name, model, node, gpus, rows, slots, port, self._pids, at, since=at)
+        self.workers.append(worker)
+        self.service.add(self.models.index(model), REQUESTS_PER_S_OF_CHIP[chip] * len(gpus), slots)
+        return worker
+
+    def open(self, index: int) -> None:
+        worker = self.workers[index]
+        worker.state, worker.phase = "READY", None
+        self.service.is_open[index] = 1.0
+
+    def index_of(self, node: int, name: str) -> int | None:
+        return next((index for index, worker in enumerate(self.workers) if worker.node == node and worker.name == name), None)
+
+    def drain(self, index: int, order: dict[str, Any], at: float) -> None:
+        worker = self.workers[index]
+        worker.state, worker.phase, worker.order, worker.since = "DRAINING", None, order, at
+        worker.in_flight_at_start = self.service.in_flight(index)
+        self.service.is_open[index] = 0.0
+
+    def advance(self, at: float) -> list[Answer]:
+        """Move those that start or stop; returns what they have to say."""
+        said: list[Answer] = []
+        for index in range(len(self.workers) - 1, -1, -1):
+            worker = self.workers[index]
+            if worker.state == "STARTING":
+                said.extend(self._start(index, at))
+            elif worker.state == "DRAINING":
+                said.extend(self._drain_on(index, at))
+            elif worker.state == "STOPPED" and at - worker.since > STOPPED_KEPT_S:
+                self._remove(index)
+        return said
+
+    def _remove(self, index: int) -> None:
+        self.changes += 1
+        del self.workers[index]
+        self.service.remove(index)
+
+    def _start(self, index: int, at: float) -> Iterator[Answer]:
+        worker = self.workers[index]
+        left_s = at - worker.since
+        for phase in WORKER_PHASES:
+            if left_s < PHASE_S[phase]:
+                if phase != worker.told:
+                    worker.phase = worker.told = phase
+                    yield from _say(worker, True, False, f"phase {phase}", phase=phase)
+                return
+            left_s -= PHASE_S[phase]
+        self.open(index)
+        yield from _say(worker, True, True, "READY", pid=worker.pid, port=worker.port, seconds=round(at - worker.since, 2))
+        worker.order = None
+
+    def _drain_on(self, index: int, at: float) -> Iterator[Answer]:
+        worker, left = self.workers[index], self.service.in_flight(index)
+        order = worker.order or {}
+        finished = max(0, worker.in_flight_at_start - left)
+        detail = {"in_flight_at_start": worker.in_flight_at_start, "finished": finished, "seconds": round(at - worker.since, 2)}
+        if left == 0:
+            yield from _say(worker, True, True, "stopped", **detail, proof=f"pid {worker.pid} is gone, port {worker.port} is closed")
+            self._stop(worker, at)
+        elif at - worker.since < float(order.get("deadline_s") or 0.0):
+            yield from _say(worker, True, False, f"{left} in flight", in_flight=left)
+        elif order.get("on_deadline") == "abort":
+            yield from _say(worker, True, True, f"aborted with {left} in flight", **detail, aborted=left)
+            self._stop(worker, at)
+        elif worker.order:
+            yield from _say(worker, False, True, f"deadline: {left} in flight; held", **detail, held=True, in_flight=left)
+            worker.order = None
+
+    @staticmethod
+    def _stop(worker: SimWorker, at: float) -> None:
+        worker.state, worker.order, worker.since = "STOPPED", None, at
+
+
+def _say(worker: SimWorker, ok: bool, done: bool, text: str, **detail: Any) -> Iterator[Answer]:
+    if worker.order:
+        yield worker.node, answer(worker.order, ok, done, text, **detail)
+
+
+def answer(order: dict[str, Any], ok: bool, done: bool, text: str, **detail: Any) -> dict[str, Any]:
+    return {"t": "answer", "id": order.get("id", ""), "ok": ok, "done": done, "text": text, "detail": detail}

@@ -1,0 +1,200 @@
+"""A whole fleet that is not there, on a clock that moves only when told: the same seed and the same orders give the same lines."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from opsconsole.physics import CHIPS
+from opsconsole.protocol import NODE_COLUMNS, PROTOCOL_VERSION
+from opsconsole.sim.crew import Crew, answer
+from opsconsole.sim.gpus import MEM_SHARE_OF_WORKER, Gpus
+from opsconsole.sim.lines import SampleLine, encode, worker_lines
+
+GPUS_BY_DEFAULT = 8
+HOT_C = 32.0
+OCCUPIED_SHARE = 0.85
+"""Share of the GPUs that have a worker when the world begins."""
+FAULTS = ("lost", "hot", "silent", "cut")
+
+
+def gpu_count(spec: Any) -> int:
+    """How many GPUs a node of the fleet file has: `gpus = "sim:4"` says 4."""
+    text = str(spec.gpus).removeprefix("sim:")
+    return int(text) if text.isdigit() else GPUS_BY_DEFAULT
+
+
+class World:
+    """specs: nodes with name, chip and gpus; models: with name, gpus and slots. N nodes, G GPUs in node order."""
+
+    def __init__(self, specs: Sequence[Any], models: Sequence[Any], seed: int = 7, at: float = 1_700_000_000.0):
+        self.specs, self.models, self.seed, self.at = tuple(specs), tuple(models), seed, at
+        self.row = {spec.name: row for row, spec in enumerate(self.specs)}
+        self.random = np.random.default_rng(seed)
+        counts = [gpu_count(spec) for spec in self.specs]
+        self.gpu_start = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)  # (N+1,)
+        self.chips = [spec.chip if spec.chip in CHIPS else "H100" for spec in self.specs]
+        self.gpus = Gpus([chip for chip, count in zip(self.chips, counts, strict=True) for _ in range(count)], self.random)
+        self.crew = Crew([model.name for model in self.models], self.random)
+        self.silent: set[int] = set()
+        self.cut: set[int] = set()
+        self.ticks = 0
+        self._answers: dict[int, deque[bytes]] = {}
+        self._procs: dict[int, list] = {}
+        self._procs_of_change = -1
+        self._staff()
+        self.crew.service.advance(self.at, 1.0)
+        self.gpus.warm_up(self._load())
+        self.advance(1.0)
+
+    def _staff(self) -> None:
+        """READY workers on most GPUs, the models in turn."""
+        numbers = dict.fromkeys((model.name for model in self.models), 0)
+        turn = 0
+        for row in range(len(self.specs)):
+            free = list(range(int(self.gpu_start[row + 1] - self.gpu_start[row])))
+            while free and self.models:
+                model = self.models[turn % len(self.models)]
+                turn += 1
+                need = max(model.gpus, 1)
+                if need > len(free) or self.random.random() > OCCUPIED_SHARE:
+                    free = free[need:] if need <= len(free) else free[: len(free) - 1]
+                    continue
+                numbers[model.name] += 1
+                self._add_worker(f"{model.name}-{numbers[model.name]}", model, row, free[:need])
+                self.crew.open(len(self.crew.workers) - 1)
+                free = free[need:]
+        self.crew.service.settle_demand()
+
+    def _add_worker(self, name: str, model: Any, row: int, gpus: list[int]) -> Any:
+        rows = [int(self.gpu_start[row]) + gpu for gpu in gpus]
+        return self.crew.add(name, model.name, row, gpus, rows, self.chips[row], model.slots, self.at)
+
+    def advance(self, dt_s: float) -> None:
+        """Let time pass: requests come and are served, GPUs warm up, orders go on."""
+        self.at += dt_s
+        self.ticks += 1
+        for row, message in self.crew.advance(self.at):
+            self._answers.setdefault(row, deque()).append(encode(message))
+        self.crew.service.advance(self.at, dt_s)
+        self.gpus.advance(self._load(), dt_s)
+        self._prepare()
+
+    def _load(self) -> np.ndarray:
+        """Share of each GPU's compute that its worker asks for, (G,)."""
+        load = np.zeros(len(self.gpus.chips))
+        self.gpus.occupied[:] = False
+        for worker, busy in zip(self.crew.workers, self.crew.service.busy.tolist(), strict=True):
+            if worker.state != "STOPPED":
+                self.gpus.occupied[worker.rows] = True
+                load[worker.rows] = 0.05 + 0.9 * busy if worker.state == "READY" else busy
+        noise = self.random.uniform(0.97, 1.03, len(load))
+        return np.clip(load * noise, 0.0, 1.0)
+
+    def _prepare(self) -> None:
+        """What the lines of this tick are cut from."""
+        self._workers = worker_lines(self.crew)
+        count = len(self.specs)
+        load1 = self.random.uniform(2.0, 9.0, count)
+        columns = (load1 * 6.0, 60_000 + 900 * load1, load1, np.full(count, 1.5e6), load1 * 4.0, load1 * 9.0)
+        self._node_columns = np.stack(columns).round(1)  # (NODE_COLUMNS, N)
+        assert len(self._node_columns) == len(NODE_COLUMNS)
+        if self._procs_of_change != self.crew.changes:
+            self._procs_of_change = self.crew.changes
+            self._procs = {}
+            for worker in self.crew.workers:
+                mem_mib = MEM_SHARE_OF_WORKER * CHIPS[self.chips[worker.node]]["mem_mib"]
+                self._procs.setdefault(worker.node, []).extend([gpu, worker.pid, "python3", mem_mib] for gpu in worker.gpus)
+
+    def facts_line(self, row: int) -> bytes:
+        spec = self.specs[row]
+        return encode({
+            "t": "facts", "protocol": PROTOCOL_VERSION, "agent": "simulated", "boot_id": f"sim-{self.seed}-{row}", "hostname": spec.name,
+            "python": "3.11", "cpu_count": 96, "mem_total_mib": 1_031_000, "gpu_source": "simulated", "driver": "580.95.05", "gpu_error": None,
+            "gpus": self.gpus.facts(self._slice(row), spec.name, self.seed),
+        })
+
+    def sample_line(self, row: int, wall: float, mono: float) -> bytes:
+        gpus = self._slice(row)
+        errors = {}
+        if self.gpus.lost[gpus].any():
+            errors = {str(gpu): "LOST: GPU is lost (simulated)" for gpu in np.flatnonzero(self.gpus.lost[gpus]).tolist()}
+        return encode(SampleLine(
+            self.ticks, wall, mono, self.gpus.columns[:, gpus].tolist(), self._node_columns[:, row].tolist(), errors,
+            self._procs.get(row, []), self._workers.get(row, []),
+        ))
+
+    def take_answers(self, row: int) -> Iterable[bytes]:
+        """Lines that answer orders, each handed out once."""
+        return self._answers.pop(row, ())
+
+    def _slice(self, row: int) -> slice:
+        return slice(int(self.gpu_start[row]), int(self.gpu_start[row + 1]))
+
+    def order(self, node: str, order: Mapping[str, Any]) -> None:
+        """An order of the protocol to a node; it is answered as time passes."""
+        row = self.row[node]
+        refusal = {"launch": self._launch, "drain": self._drain}.get(order.get("op"), _not_known)(row, dict(order))
+        if refusal:
+            self._answers.setdefault(row, deque()).append(encode(answer(dict(order), False, True, refusal)))
+
+    def _launch(self, row: int, order: dict[str, Any]) -> str:
+        model = next((model for model in self.models if model.name == order.get("model")), None)
+        gpus = [int(gpu) for gpu in order.get("gpus", ())]
+        taken = {gpu for worker in self.crew.workers if worker.node == row and worker.state != "STOPPED" for gpu in worker.gpus}
+        if model is None:
+            return f"there is no model {order.get('model')}"
+        if self.crew.index_of(row, order["worker"]) is not None:
+            return f"{order['worker']} is alive already"
+        if taken & set(gpus) or not all(0 <= gpu < self.gpu_start[row + 1] - self.gpu_start[row] for gpu in gpus):
+            return f"GPU {', '.join(map(str, gpus))} is taken or does not exist"
+        self._add_worker(order["worker"], model, row, gpus).order = order
+        return ""
+
+    def _drain(self, row: int, order: dict[str, Any]) -> str:
+        index = self.crew.index_of(row, order.get("worker", ""))
+        if index is None:
+            return f"no worker {order.get('worker')} on this node"
+        if self.crew.workers[index].order:
+            return "another order has this worker"
+        self.crew.drain(index, order, self.at)
+        return ""
+
+    def fault(self, kind: str, node: str, gpu: int | None = None, on: bool = True) -> None:
+        """Break something, or mend it (on=False). kind: lost and hot (of one GPU, or all of the node), silent, cut (of the node)."""
+        row = self.row[node]
+        gpus = self._slice(row) if gpu is None else slice(int(self.gpu_start[row]) + gpu, int(self.gpu_start[row]) + gpu + 1)
+        if kind == "lost":
+            self.gpus.lost[gpus] = on
+        elif kind == "hot":
+            self.gpus.hot_c[gpus] = HOT_C if on else 0.0
+        elif kind in FAULTS:
+            nodes = self.silent if kind == "silent" else self.cut
+            (nodes.add if on else nodes.discard)(row)
+        else:
+            raise ValueError(f"fault must be one of {', '.join(FAULTS)}, not {kind!r}")
+
+    def suffer(self, faults: Mapping[str, Any]) -> None:
+        """All faults at once, as the scenario player writes them: what is not named is mended."""
+        self.cut = {self.row[node] for node in faults.get("cut", ()) if node in self.row}
+        self.silent = {self.row[node] for node in faults.get("hang", ()) if node in self.row}
+        self.gpus.lost[:], self.gpus.hot_c[:] = False, 0.0
+        for node, troubles in faults.get("gpus", {}).items():
+            if node in self.row:
+                self._suffer_of(self.row[node], troubles)
+        for number, model in enumerate(self.models):
+            self.crew.service.surge[number] = float(faults.get("surge", {}).get(model.name, 1.0))
+
+    def _suffer_of(self, row: int, troubles: Mapping[str, Any]) -> None:
+        gpus = self._slice(row)
+        for gpu in troubles.get("lost", ()):
+            self.gpus.lost[gpus][gpu] = True
+        for gpu, warmer_c in troubles.get("hot", {}).items():
+            self.gpus.hot_c[gpus][int(gpu)] = float(warmer_c)
+
+
+def _not_known(row: int, order: dict[str, Any]) -> str:
+    return f"a simulated node does not know {order.get('op')}"

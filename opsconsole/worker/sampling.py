@@ -1,0 +1,50 @@
+"""Chooses the next token on the device, so that a step never waits for the host, and so that a stream can be repeated.
+
+The noise for a token depends on the request's seed, the token's position and the token's id, on nothing else. A stream
+therefore does not depend on its slot or its neighbours, and one that is cut can be continued on another worker.
+"""
+
+import jax
+import jax.numpy as jnp
+
+CANDIDATES = 256
+"""A sampled token is one of the so many most likely ones. Their shares are of the whole vocabulary, so top_p is exact
+as long as it is reached among them."""
+
+
+def choose(
+    logits: jax.Array,
+    temperature: jax.Array,
+    top_p: jax.Array,
+    top_k: jax.Array,
+    seed: jax.Array,
+    position: jax.Array,
+) -> jax.Array:
+    """logits (B, vocab), the rest (B,) -> int32 tokens (B,). Temperature 0 is greedy; top_k 0 means no limit."""
+    greedy = jnp.argmax(logits, axis=-1).astype(jnp.int32)
+
+    def sampled() -> jax.Array:
+        return _draw(logits, temperature, top_p, top_k, seed, position)
+
+    # A batch with no sampled request skips the sort and the noise.
+    drawn = jax.lax.cond(jnp.any(temperature > 0), sampled, lambda: greedy)
+    return jnp.where(temperature > 0, drawn, greedy)
+
+
+def _draw(logits, temperature, top_p, top_k, seed, position):
+    """Gumbel-max over the candidates that top_k and top_p leave."""
+    scaled = logits / jnp.maximum(temperature, 1e-5)[:, None]
+    score, token = jax.lax.top_k(scaled, min(CANDIDATES, logits.shape[-1]))  # (B, C), best first
+    share = jnp.exp(score - jax.nn.logsumexp(scaled, axis=-1, keepdims=True))
+    likelier = jnp.cumsum(share, axis=-1) - share  # the share of all better candidates; 0 for the best, which always stays
+    rank = jnp.arange(score.shape[-1])
+    kept = (likelier < top_p[:, None]) & ((top_k[:, None] == 0) | (rank < top_k[:, None]))
+    noise = jax.vmap(_noise)(seed, position, token)
+    best = jnp.argmax(jnp.where(kept, score + noise, -jnp.inf), axis=-1)
+    return jnp.take_along_axis(token, best[:, None], axis=-1)[:, 0].astype(jnp.int32)
+
+
+def _noise(seed: jax.Array, position: jax.Array, tokens: jax.Array) -> jax.Array:
+    """Gumbel noise (C,) for the candidates of one slot."""
+    here = jax.random.fold_in(jax.random.key(seed), position)
+    return jax.vmap(lambda token: jax.random.gumbel(jax.random.fold_in(here, token)))(tokens)

@@ -1,0 +1,129 @@
+"""Brings a checkpoint's tensors into the layout the model code wants: fused, so that a layer is four large products.
+
+Parameters are a nested dict of arrays:
+    embedding (vocab, hidden), final_norm (hidden,), output (hidden, vocab) unless tied, layers: a list of
+    attention_norm, mlp_norm (hidden,)         qkv (hidden, kv_heads, group + 2, head_dim)   attention_out (heads * head_dim, hidden)
+    gate_up (hidden, 2, ffn)                   down (ffn, hidden)
+    and, where the family has them: qkv_bias, attention_out_bias, gate_up_bias, down_bias, query_norm, key_norm.
+
+In `qkv` the query heads of a group lie beside their key and value head, so that heads can be split over devices.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes  # noqa: F401  registers bfloat16 with numpy, which safetensors needs to read it
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from .config import ModelConfig, UnsupportedModel
+
+Params = dict[str, Any]
+GetTensor = Callable[..., np.ndarray]
+
+
+def load_params(checkpoint: Path, config: ModelConfig, dtype: Any) -> Params:
+    """Read and fuse every tensor of a checkpoint folder. Raises UnsupportedModel naming what is missing or misshapen."""
+    get = _tensor_reader(checkpoint, dtype)
+    hidden = config.hidden_size
+    params: Params = {
+        "embedding": get("model.embed_tokens.weight", config.vocab_size, hidden),
+        "final_norm": get("model.norm.weight", hidden),
+        "layers": [_fused_layer(get, config, index) for index in range(config.layers)],
+    }
+    if not config.tied_embeddings:
+        params["output"] = _transposed(get("lm_head.weight", config.vocab_size, hidden))
+    return params
+
+
+def _tensor_reader(checkpoint: Path, dtype: Any) -> GetTensor:
+    files = sorted(checkpoint.glob("*.safetensors"))
+    if not files:
+        raise UnsupportedModel(f"{checkpoint} holds no *.safetensors file.")
+    try:
+        handles = [safe_open(str(path), "numpy") for path in files]
+    except (SafetensorError, OSError) as error:
+        raise UnsupportedModel(f"The weights in {checkpoint} cannot be read: {error}.") from error
+    holder = {name: handle for handle in handles for name in handle.keys()}  # noqa: SIM118  a handle is no mapping
+
+    def get(name: str, *shape: int) -> np.ndarray:
+        if name not in holder:
+            raise UnsupportedModel(f"The checkpoint lacks the tensor {name}.")
+        tensor = holder[name].get_tensor(name)
+        if tensor.shape != shape:
+            raise UnsupportedModel(f"Tensor {name} has shape {tensor.shape}, but config.json implies {shape}.")
+        return tensor.astype(dtype, copy=False)
+
+    return get
+
+
+def _transposed(matrix: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(matrix.T)
+
+
+def _fused_layer(get: GetTensor, config: ModelConfig, index: int) -> Params:
+    """One layer's tensors; a checkpoint stores each matrix as (out, in), this worker multiplies from the left."""
+    prefix = f"model.layers.{index}."
+    hidden, ffn, width = config.hidden_size, config.ffn_size, config.heads * config.head_dim
+    layer: Params = {
+        "attention_norm": get(prefix + "input_layernorm.weight", hidden),
+        "mlp_norm": get(prefix + "post_attention_layernorm.weight", hidden),
+        "qkv": _fuse_qkv(get, config, prefix, "weight"),
+        "attention_out": _transposed(get(prefix + "self_attn.o_proj.weight", hidden, width)),
+        "gate_up": _fuse_gate_up(get, config, prefix, "weight"),
+        "down": _transposed(get(prefix + "mlp.down_proj.weight", hidden, ffn)),
+    }
+    if config.qkv_bias:
+        layer["qkv_bias"] = _fuse_qkv(get, config, prefix, "bias")
+    if config.attention_out_bias:
+        layer["attention_out_bias"] = get(prefix + "self_attn.o_proj.bias", hidden)
+    if config.mlp_bias:
+        layer["gate_up_bias"] = _fuse_gate_up(get, config, prefix, "bias")
+        layer["down_bias"] = get(prefix + "mlp.down_proj.bias", hidden)
+    if config.qk_norm:
+        layer["query_norm"] = get(prefix + "self_attn.q_norm.weight", config.head_dim)
+        layer["key_norm"] = get(prefix + "self_attn.k_norm.weight", config.head_dim)
+    return layer
+
+
+def _fuse_qkv(get: GetTensor, config: ModelConfig, prefix: str, kind: str) -> np.ndarray:
+    tail = (config.hidden_size,) if kind == "weight" else ()
+    parts = []
+    for letter, heads_per_group in (("q", config.group_size), ("k", 1), ("v", 1)):
+        rows = config.kv_heads * heads_per_group * config.head_dim
+        tensor = get(f"{prefix}self_attn.{letter}_proj.{kind}", rows, *tail)
+        parts.append(tensor.reshape(config.kv_heads, heads_per_group, config.head_dim, *tail))
+    fused = np.concatenate(parts, axis=1)  # (kv_heads, group + 2, head_dim[, hidden])
+    return np.ascontiguousarray(np.moveaxis(fused, -1, 0)) if tail else fused
+
+
+def _fuse_gate_up(get: GetTensor, config: ModelConfig, prefix: str, kind: str) -> np.ndarray:
+    tail = (config.hidden_size,) if kind == "weight" else ()
+    fused = np.stack([get(f"{prefix}mlp.{name}_proj.{kind}", config.ffn_size, *tail) for name in ("gate", "up")])
+    return np.ascontiguousarray(np.moveaxis(fused, -1, 0)) if tail else fused
+
+
+def random_params(config: ModelConfig, seed: int, dtype: Any) -> Params:
+    """Weights drawn from a seed, for `random:tiny` and tests; only shapes without biases are drawn."""
+    generator = np.random.Generator(np.random.SFC64(seed))
+    hidden, ffn, group = config.hidden_size, config.ffn_size, config.group_size
+
+    def draw(*shape: int) -> np.ndarray:
+        return (generator.standard_normal(shape, dtype=np.float32) * 0.02).astype(dtype, copy=False)
+
+    def layer() -> Params:
+        return {
+            "attention_norm": np.ones(hidden, dtype),
+            "mlp_norm": np.ones(hidden, dtype),
+            "qkv": draw(hidden, config.kv_heads, group + 2, config.head_dim),
+            "attention_out": draw(config.heads * config.head_dim, hidden),
+            "gate_up": draw(hidden, 2, ffn),
+            "down": draw(ffn, hidden),
+        }
+
+    params: Params = {"embedding": draw(config.vocab_size, hidden), "final_norm": np.ones(hidden, dtype)}
+    params["layers"] = [layer() for _ in range(config.layers)]
+    if not config.tied_embeddings:
+        params["output"] = draw(hidden, config.vocab_size)
+    return params

@@ -1,0 +1,68 @@
+"""Text that appears as tokens arrive: whole characters, nothing of a stop string, and the same in the end."""
+
+import random
+
+import pytest
+
+pytest.importorskip("tokenizers")
+pytest.importorskip("jinja2")
+
+from opsconsole.worker.config import UnsupportedModel  # noqa: E402
+from opsconsole.worker.text import AnswerText, TemplateRefused, TextCodec, byte_codec, read_codec  # noqa: E402
+from tests.worker.conftest import DEMO_MODEL  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def codec():
+    return byte_codec()
+
+
+def stream(codec, token_ids, stops=()):
+    answer = AnswerText(codec, stops)
+    pieces = [answer.push([token]) for token in token_ids]
+    return [*pieces, answer.finish()], answer.stopped
+
+
+def test_half_characters_are_held_back(codec):
+    pieces, _ = stream(codec, codec.encode("a €!"))
+    assert "".join(pieces) == "a €!"
+    assert pieces[2:5] == ["", "", "€"]
+
+
+def test_pieces_add_up_to_the_whole(codec):
+    demo, words = read_codec(DEMO_MODEL), "Drain gpu-a07: 3 streams left, 0 lost. Größe 10 µs, 漢字 🙂"
+    for each in (codec, demo):
+        assert "".join(stream(each, each.encode(words))[0]) == words
+
+
+def test_bytes_that_are_no_text_still_flow(codec):
+    tokens = [random.Random(3).randrange(259) for _ in range(400)]
+    pieces, _ = stream(codec, tokens)
+    assert max(len(run) for run in "".join("." if piece else " " for piece in pieces).split(".")) <= 8
+
+
+@pytest.mark.parametrize("stops", [["END"], ["xEND", "END"], ["D x", "END"]])
+def test_a_stop_string_ends_the_text_before_it(codec, stops):
+    pieces, stopped = stream(codec, codec.encode("one EN two END x"), stops)
+    assert stopped and "".join(pieces) == "one EN two "
+
+
+def test_what_only_looked_like_a_stop_string_is_given_in_the_end(codec):
+    pieces, stopped = stream(codec, codec.encode("one EN"), ["END"])
+    assert not stopped and "".join(pieces) == "one EN" and pieces[-1] == "EN"
+
+
+def test_templates_are_rendered_and_kept_in_a_sandbox():
+    messages = [{"role": "user", "content": "hi"}]
+    assert read_codec(DEMO_MODEL).chat_text(messages) == "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"
+    tokenizer = byte_codec()._tokenizer
+    for source in ("{{ ''.__class__.__mro__ }}", "{{ messages.append(1) }}", "{{ raise_exception('no system role') }}"):
+        with pytest.raises(TemplateRefused):
+            TextCodec(tokenizer, source, {}).chat_text(messages)
+    with pytest.raises(TemplateRefused, match="no chat template"):
+        TextCodec(tokenizer, None, {}).chat_text(messages)
+
+
+def test_a_checkpoint_without_a_tokenizer_is_refused(tmp_path):
+    with pytest.raises(UnsupportedModel, match="no tokenizer.json"):
+        read_codec(tmp_path)
