@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
+from math import isfinite
 from typing import Any
 
 import numpy as np
 
 from opsconsole.core.fleet import REACH_WORDS, Alarm, Fleet, Model, Site, Worker
-from opsconsole.core.severity import reason_of_gpu, reasons, severities
+from opsconsole.core.severity import gpu_reasons, reasons, severities
 from opsconsole.core.totals import (
-    NODE_FIGURES, count_by_node, gpu_counts, in_flight_total, known_sum, node_column, node_state, worker_total, worker_worst,
+    NODE_FIGURES,
+    count_by_node,
+    gpu_counts,
+    in_flight_total,
+    known_sum,
+    node_column,
+    node_state,
+    worker_total,
+    worker_worst,
 )
 from opsconsole.protocol import GPU_COLUMNS
 
@@ -21,18 +30,18 @@ Row = dict[str, Any]
 _WHOLE = frozenset(("throttle", "ecc_corrected", "ecc_uncorrected", "xid", "mig", "gpus", "queue_depth", "running", "in_flight"))
 """Columns that count or encode: always an int."""
 _WORKER_FIGURES = (
-    "queue_depth", "running", "in_flight", "tokens_per_s", "requests_per_s", "ttft_p50_ms", "ttft_p95_ms", "itl_p50_ms", "itl_p95_ms", "kv_used_pct",
-    "tokens_total", "prompt_tokens_total", "requests_total",
+    "queue_depth", "running", "in_flight", "tokens_per_s", "requests_per_s", "ttft_p50_ms", "ttft_p95_ms", "itl_p50_ms", "itl_p95_ms",
+    "kv_used_pct", "tokens_total", "prompt_tokens_total", "requests_total",
 )
 
 
 def at_text(at: float) -> str:
     """A moment (epoch seconds) as ISO 8601 in UTC, to the millisecond."""
-    return datetime.fromtimestamp(at, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _plain(value: float | None, whole: bool = False) -> float | int | None:
-    if value is None or not np.isfinite(value):
+    if value is None or not isfinite(value):
         return None
     return int(value) if whole or value == int(value) else round(float(value), 3)
 
@@ -43,10 +52,11 @@ def _column(values: np.ndarray, name: str) -> list[float | int | None]:
 
 
 def nodes_json(fleet: Fleet, rows: Sequence[int] | None = None, last_known: bool = False) -> list[Row]:
-    """Nodes as configured, or the given rows in their order. last_known: keep what silent nodes said last, whose age tells how old it is."""
+    """Nodes as configured, or the given rows in their order. last_known: keep what silent nodes said last; age_s tells how old it is."""
     rows = range(len(fleet.roster.nodes)) if rows is None else rows
     shown = np.ones(len(fleet.roster.nodes), bool) if last_known else fleet.answering
-    figures = {name: _column(np.where(shown, node_column(fleet, name), np.nan), name) for name in NODE_FIGURES if name not in ("age_s", "gpus")}
+    names = [name for name in NODE_FIGURES if name not in ("age_s", "gpus")]
+    figures = {name: _column(np.where(shown, node_column(fleet, name), np.nan), name) for name in names}
     told = {
         "age_s": _column(fleet.age_s, "age_s"),
         "clock_offset_s": _column(fleet.clock_offset_s, "clock_offset_s"),
@@ -62,8 +72,8 @@ def _node(fleet: Fleet, row: int, figures: dict[str, list], told: dict[str, list
     facts = fleet.roster.nodes[row]
     return {
         "name": facts.name, "site": facts.site, "rack": facts.rack, "chip": facts.chip,
-        "reach": REACH_WORDS[fleet.reach[row]], "state": node_state(fleet.workers_of_node.get(facts.name, ())), "reason": told["reason"][row],
-        "severity": told["severity"][row], "age_s": told["age_s"][row],
+        "reach": REACH_WORDS[fleet.reach[row]], "state": node_state(fleet.workers_of_node.get(facts.name, ())),
+        "reason": told["reason"][row], "severity": told["severity"][row], "age_s": told["age_s"][row],
         "gpus": told["gpus"][row], "gpus_unread": told["gpus_unread"][row] if fleet.answering[row] else told["gpus"][row],
         **{name: column[row] for name, column in figures.items()},
         "host_mem_total_mib": _plain(facts.mem_total_mib), "cpu_count": facts.cpu_count,
@@ -84,20 +94,16 @@ def gpus_json(fleet: Fleet, rows: Sequence[int] | None = None, last_known: bool 
     shown = np.ones(len(nodes), bool) if last_known else fleet.answering[nodes]
     figures = {name: _column(np.where(shown, fleet.gpu(name), np.nan), name) for name in GPU_COLUMNS}
     facts = {name: _column(roster.gpu_fact(name), name) for name in ("mem_total_mib", "power_min_w", "power_max_w", "mig")}
-    ages = _column(fleet.age_s, "age_s")
+    ages, why, at_node = _column(fleet.age_s, "age_s"), gpu_reasons(fleet), nodes.tolist()
     return [
         {
-            "node": roster.nodes[nodes[row]].name, "index": int(roster.gpu_index[row]), "uuid": roster.gpu_uuid[row], "name": roster.gpu_name[row],
-            "reach": REACH_WORDS[fleet.reach[nodes[row]]], "reason": _gpu_reason(fleet, row), "age_s": ages[nodes[row]],
+            "node": roster.nodes[at_node[row]].name, "index": int(roster.gpu_index[row]),
+            "uuid": roster.gpu_uuid[row], "name": roster.gpu_name[row],
+            "reach": REACH_WORDS[fleet.reach[at_node[row]]], "reason": why[row], "age_s": ages[at_node[row]],
             **{name: column[row] for name, column in figures.items()}, **{name: column[row] for name, column in facts.items()},
         }
         for row in rows
     ]
-
-
-def _gpu_reason(fleet: Fleet, row: int) -> str:
-    node = fleet.roster.gpu_node[row]
-    return reason_of_gpu(fleet, row) if fleet.answering[node] else fleet.cause[node]
 
 
 def gpu_json(fleet: Fleet, row: int) -> Row:
@@ -115,8 +121,9 @@ def worker_json(fleet: Fleet, worker: Worker, last_known: bool = False) -> Row:
     row = fleet.roster.node_row.get(worker.node)
     shown = last_known or (row is not None and bool(fleet.answering[row]))
     return {
-        "name": worker.name, "node": worker.node, "gpus": list(worker.gpus), "model": worker.model, "engine": worker.engine, "port": worker.port,
-        "reach": None if row is None else REACH_WORDS[fleet.reach[row]], "state": worker.state, "phase": worker.phase, "reason": worker.reason,
+        "name": worker.name, "node": worker.node, "gpus": list(worker.gpus), "model": worker.model,
+        "engine": worker.engine, "port": worker.port, "reach": None if row is None else REACH_WORDS[fleet.reach[row]],
+        "state": worker.state, "phase": worker.phase, "reason": worker.reason,
         "age_s": None if row is None else _plain(fleet.age_s[row]), "pid": worker.pid, "slots": worker.slots,
         **{name: _plain(getattr(worker, name), name in _WHOLE) if shown else None for name in _WORKER_FIGURES},
         "started": None if worker.started_wall is None else at_text(worker.started_wall),
@@ -131,20 +138,30 @@ def models_json(fleet: Fleet) -> list[Row]:
 
 
 def model_json(fleet: Fleet, model: Model) -> Row:
-    """One model: sums over its workers on nodes that answer, queue_depth with what waits at the router; latencies and kv_used_pct are those of the worst worker."""
+    """One model: sums over its workers on nodes that answer; latencies and kv_used_pct are those of the worst worker.
+
+    queue_depth counts what waits at the router too.
+    """
     workers = fleet.workers_of_model.get(model.name, ())
     heard = [worker for worker in workers if fleet.answering[fleet.roster.node_row[worker.node]]]
     ready = sum(worker.state == "READY" for worker in heard)
     return {
         "name": model.name, "engine": model.engine, "checkpoint": model.checkpoint, "gpus": model.gpus, "slots": model.slots,
         "ready": ready, "workers": len(workers), "min_ready": model.min_ready,
-        "objective": {"ttft_p95_ms": _plain(model.ttft_p95_ms), "itl_p95_ms": _plain(model.itl_p95_ms)}, "tokens_per_day": _plain(model.tokens_per_day),
-        "reason": f"{ready} ready, at least {model.min_ready} wanted" if ready < model.min_ready else "",
+        "objective": {"ttft_p95_ms": _plain(model.ttft_p95_ms), "itl_p95_ms": _plain(model.itl_p95_ms)},
+        "tokens_per_day": _plain(model.tokens_per_day), "reason": _model_reason(model, ready, worker_worst(heard, "ttft_p95_ms")),
         "queue_depth": _plain(fleet.queue_of_model(model.name), True),
         **{name: _plain(worker_total(heard, name), name in _WHOLE) for name in ("running", "tokens_per_s", "requests_per_s")},
         **{name: _plain(worker_worst(heard, name)) for name in ("ttft_p95_ms", "itl_p95_ms", "kv_used_pct")},
         "in_flight": _plain(in_flight_total(heard), True) if len(heard) == len(workers) else None,
     }
+
+
+def _model_reason(model: Model, ready: int, ttft_ms: float | None) -> str:
+    parts = [f"{ready} ready, at least {model.min_ready} wanted"] if ready < model.min_ready else []
+    if ttft_ms is not None and model.ttft_p95_ms is not None and ttft_ms > model.ttft_p95_ms:
+        parts.append(f"TTFT p95 {ttft_ms:.0f} ms, objective {model.ttft_p95_ms:.0f} ms")
+    return "; ".join(parts)
 
 
 def sites_json(fleet: Fleet) -> list[Row]:
@@ -155,18 +172,25 @@ def sites_json(fleet: Fleet) -> list[Row]:
 
 
 def site_json(fleet: Fleet, site: Site) -> Row:
-    """One site: power_w is what the GPUs of its answering nodes draw, feed_power_w that times PUE, to hold against the budget of its feed."""
+    """One site: power_w is what the GPUs of its answering nodes draw, feed_power_w that times PUE, to hold against the feed's budget."""
     rows = np.array([row for row, node in enumerate(fleet.roster.nodes) if node.site == site.name], dtype=np.int64)
     heard = rows[fleet.answering[rows]]
-    silent = len(rows) - len(heard)
     sums = _sums(fleet, heard)
+    feed_w = None if sums["power_w"] is None else _plain(sums["power_w"] * (site.pue or 1.0))
     return {
         "name": site.name, "provider": site.provider, "nodes": len(rows), "nodes_answering": len(heard),
         "gpus": int(gpu_counts(fleet.roster)[rows].sum()),
-        **sums, "feed_power_w": None if sums["power_w"] is None else _plain(sums["power_w"] * (site.pue or 1.0)),
+        **sums, "feed_power_w": feed_w,
         "power_budget_w": None if site.power_budget_kw is None else _plain(site.power_budget_kw * 1e3), "pue": site.pue,
-        "reason": f"{silent} of {len(rows)} nodes do not answer" if silent else "",
+        "reason": _site_reason(site, len(rows), len(heard), feed_w),
     }
+
+
+def _site_reason(site: Site, nodes: int, answering: int, feed_w: float | None) -> str:
+    parts = [f"{nodes - answering} of {nodes} nodes do not answer"] if answering < nodes else []
+    if feed_w is not None and site.power_budget_kw is not None and feed_w > site.power_budget_kw * 1e3:
+        parts.append(f"{feed_w / 1e3:.1f} kW drawn, budget {site.power_budget_kw:.1f} kW")
+    return "; ".join(parts)
 
 
 def _sums(fleet: Fleet, rows: np.ndarray) -> Row:

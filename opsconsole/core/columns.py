@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from opsconsole.core.fleet import REACH_WORDS, Fleet, Worker
-from opsconsole.core.severity import reason_of_gpu, reasons, severities
+from opsconsole.core.severity import gpu_reasons, reasons, severities
 from opsconsole.core.totals import node_column, node_state
 from opsconsole.protocol import GPU_COLUMNS
 
@@ -27,7 +27,7 @@ NUMBERS = {
 
 Words = tuple[str, ...]
 Text = tuple[np.ndarray, list[Words]]
-"""Codes (R,) into a list of the different values, each one or several words in lower case: a column is compared once a value, not once a row."""
+"""Codes (R,) into a list of the different values, each one or several words in lower case: compared once a value, not once a row."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,8 @@ def gpu_rows(fleet: Fleet) -> Rows:
 
 def worker_rows(fleet: Fleet) -> Rows:
     """All workers of a fleet; what a worker does not have itself is that of its node."""
-    nodes = np.array([fleet.roster.node_row.get(worker.node, -1) for worker in fleet.workers], dtype=np.int64)  # -1: the row behind the last
+    # -1, a node that is not in the fleet file, is the row behind the last
+    nodes = np.array([fleet.roster.node_row.get(worker.node, -1) for worker in fleet.workers], dtype=np.int64)
 
     def text(key: str) -> Text:
         if key in _WORKER_WORDS:
@@ -81,6 +82,8 @@ def worker_rows(fleet: Fleet) -> Rows:
         if not hasattr(Worker, column):
             return of_node
         known = np.append(fleet.answering, False)[nodes]
+        if column == "gpus":
+            return np.array([len(worker.gpus) for worker in fleet.workers], dtype=np.float64)
         own = np.array([getattr(worker, column) for worker in fleet.workers], dtype=np.float64)  # None becomes NaN
         return np.where(known, own, np.nan)
 
@@ -123,18 +126,13 @@ def _node_words(fleet: Fleet, key: str) -> list[Words]:
         return [tuple(uuid.lower() for uuid in fleet.roster.gpu_uuid[fleet.roster.gpus_of(row)]) for row in range(len(nodes))]
     found = [fleet.workers_of_node.get(node.name, ()) for node in nodes]
     own = [(node_state(workers).lower(),) if key == "state" else () for workers in found]
-    return [own[row] + tuple(word.lower() for worker in workers for word in _WORKER_WORDS[key](worker)) for row, workers in enumerate(found)]
+    words = _WORKER_WORDS[key]
+    return [own[row] + tuple(word.lower() for worker in workers for word in words(worker)) for row, workers in enumerate(found)]
 
 
 def _gpu_words(fleet: Fleet, key: str) -> Iterable[Words]:
-    if key == "uuid":
-        return [(uuid.lower(),) for uuid in fleet.roster.gpu_uuid]
-    of_nodes = _node_words(fleet, "reason")
-    nodes, answering = fleet.roster.gpu_node.tolist(), fleet.answering.tolist()
-    return [
-        ((reason_of_gpu(fleet, row).lower(),) if answering[node] else of_nodes[node]) if of_nodes[node] != ("",) else ("",)
-        for row, node in enumerate(nodes)
-    ]
+    words = fleet.roster.gpu_uuid if key == "uuid" else gpu_reasons(fleet)
+    return [(word.lower(),) for word in words]
 
 
 def _coded(values: Iterable[Words]) -> Text:

@@ -20,7 +20,7 @@ STATE_WORDS = frozenset(word.lower() for word in (*REACH_WORDS, *WORKER_STATES, 
 
 _TERM = re.compile(r'(?:[^\s"]|"[^"]*"?)+')
 _COMPARISON = re.compile(r"([a-z][a-z0-9_]*)(>=|<=|!=|>|<|=|:)(.*)", re.IGNORECASE | re.DOTALL)
-_COMPARE: dict[str, Callable] = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le, "=": operator.eq, "!=": operator.ne}
+_COMPARE = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le, "=": operator.eq, "!=": operator.ne}
 _WORD_KEYS = ("name", "node", "model", "site", "rack", "chip", "reach", "state", "reason")
 _EXAMPLES = "for example site:ams1, util>90 or !drained"
 
@@ -99,7 +99,7 @@ def _word(word: str) -> Mask:
     if not wanted:
         raise FilterError(f"filter: an empty word matches nothing, {_EXAMPLES}")
     if wanted in STATE_WORDS:
-        return lambda rows: _where(rows, ("reach", "state"), lambda text: text == wanted) | _where(rows, ("name",), lambda text: wanted in text)
+        return lambda rows: _where(rows, ("reach", "state"), wanted.__eq__) | _where(rows, ("name",), lambda text: wanted in text)
     return lambda rows: _where(rows, _WORD_KEYS, lambda text: wanted in text)
 
 

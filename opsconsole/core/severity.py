@@ -80,8 +80,8 @@ def noteworthy(fleet: Fleet) -> np.ndarray:
     told = (fleet.reach != LIVE) | (severities(fleet) > OK)
     if fleet.gpu_values.shape[1]:
         told |= count_by_node(fleet.roster, ((_throttle(fleet) & THROTTLE_LIMITING) != 0) | ~np.isnan(fleet.gpu("xid"))) > 0
-    moving = [row for worker in fleet.workers if worker.state in _MOVING_STATES and (row := fleet.roster.node_row.get(worker.node)) is not None]
-    told[moving] = True
+    moving = {worker.node for worker in fleet.workers if worker.state in _MOVING_STATES}
+    told[[row for name in moving if (row := fleet.roster.node_row.get(name)) is not None]] = True
     return told
 
 
@@ -123,6 +123,20 @@ def reason_of_gpu(fleet: Fleet, row: int) -> str:
     if limits:
         parts.append("throttled: " + ", ".join(limits))
     return "; ".join(part for part in parts if part)
+
+
+def gpu_reasons(fleet: Fleet) -> list[str]:
+    """`reason_of_gpu` of every GPU; of one whose node does not answer, why it does not."""
+    if not fleet.gpu_values.shape[1]:
+        return []
+    told = _broken_gpus(fleet) | ~np.isnan(fleet.gpu("xid")) | (fleet.gpu("ecc_uncorrected") > 0)
+    told |= (_throttle(fleet) & THROTTLE_LIMITING) != 0
+    nodes, answering = fleet.roster.gpu_node.tolist(), fleet.answering.tolist()
+    silent = {row: reason_of_node(fleet, row) for row in np.flatnonzero(~fleet.answering).tolist()}
+    return [
+        silent[node] if not answering[node] else reason_of_gpu(fleet, row) if named else ""
+        for row, (node, named) in enumerate(zip(nodes, told.tolist(), strict=True))
+    ]
 
 
 def throttle_words(mask: float | None, among: int = -1) -> list[str]:

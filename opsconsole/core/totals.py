@@ -118,6 +118,9 @@ _NODE_FIGURES = {
     "age_s": lambda fleet: fleet.age_s,
     "cpu_pct": lambda fleet: fleet.node("cpu_pct"),
     "load1": lambda fleet: fleet.node("load1"),
+    "host_mem_used_mib": lambda fleet: fleet.node("mem_used_mib"),
+    "net_rx_mib_s": lambda fleet: fleet.node("net_rx_mib_s"),
+    "net_tx_mib_s": lambda fleet: fleet.node("net_tx_mib_s"),
     "disk_free_mib": lambda fleet: fleet.node("disk_free_mib"),
     "gpus": lambda fleet: gpu_counts(fleet.roster).astype(float),
 }

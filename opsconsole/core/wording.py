@@ -5,16 +5,38 @@ from __future__ import annotations
 import math
 
 from opsconsole.core.as_json import (
-    at_text, gpu_json, gpus_json, model_json, models_json, node_json, nodes_json, site_json, sites_json, status_json, worker_json, workers_json,
+    at_text,
+    gpu_json,
+    gpus_json,
+    model_json,
+    models_json,
+    node_json,
+    nodes_json,
+    site_json,
+    sites_json,
+    status_json,
+    worker_json,
+    workers_json,
 )
 from opsconsole.core.severity import (
-    CRITICAL, OK, WARNING, reason_of_gpu, reason_of_node, reasons, severities, severity_of_node, throttle_words, worst_first, xid_text,
+    CRITICAL,
+    OK,
+    WARNING,
+    reason_of_gpu,
+    reason_of_node,
+    reasons,
+    severities,
+    severity_of_node,
+    throttle_words,
+    worst_first,
+    xid_text,
 )
 
 __all__ = [
     "CRITICAL", "OK", "UNKNOWN", "WARNING", "age_text", "at_text", "count_text", "gpu_json", "gpus_json", "mib_text", "model_json",
     "models_json", "node_json", "nodes_json", "number_text", "power_text", "reason_of_gpu", "reason_of_node", "reasons", "severities",
-    "severity_of_node", "site_json", "sites_json", "status_json", "throttle_words", "worker_json", "workers_json", "worst_first", "xid_text",
+    "severity_of_node", "site_json", "sites_json", "status_json", "throttle_words", "worker_json", "workers_json", "worst_first",
+    "xid_text",
 ]
 
 UNKNOWN = "–"

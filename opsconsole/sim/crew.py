@@ -11,7 +11,7 @@ import numpy as np
 from opsconsole.protocol import WORKER_PHASES
 from opsconsole.sim.service import REQUESTS_PER_S_OF_CHIP, Service
 
-PHASE_S = {"spawn": 1.0, "import": 2.0, "load": 4.0, "compile": 5.0, "warm": 2.0}
+PHASE_S = {"spawn": 2.0, "import": 2.0, "load": 4.0, "compile": 5.0, "warm": 2.0}
 STOPPED_KEPT_S = 10.0
 FIRST_PORT = 8100
 

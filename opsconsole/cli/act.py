@@ -1,0 +1,164 @@
+"""The commands that change something: each makes a plan, shows it in full, asks, and prints the receipt."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+import sys
+from collections.abc import Callable, Iterator
+
+import click
+
+from opsconsole.cli.moments import Duration
+from opsconsole.cli.output import CommandError, Exit, narrate, print_data, print_json
+from opsconsole.cli.plans import is_held, plan_json, plan_lines, progress_line, receipt_json, receipt_lines
+from opsconsole.cli.session import open_session
+from opsconsole.core.steps import Drain, Intent, Launch, Plan, Progress
+from opsconsole.core.text import clean
+from opsconsole.core.wording import at_text
+
+GOES_ON = "what was confirmed goes on in the collector; watch it with: opsconsole workers --watch"
+
+
+def _acting(command: Callable) -> Callable:
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="The plan, or the receipt, as one JSON object."),
+        click.option("--wait/--no-wait", default=True, help="Wait for the end (default), or return once it is under way."),
+        click.option("--reason", default="", help="Why, for those who read it later."),
+        click.option("--yes", is_flag=True, help="Do it without asking."),
+        click.option("--plan", "only_plan", is_flag=True, help="Print the plan and stop."),
+    ):
+        command = option(command)
+    return click.pass_obj(command)
+
+
+def _gpus(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...]:
+    try:
+        gpus = tuple(int(part) for part in value.split(",")) if value else ()
+    except ValueError:
+        raise click.BadParameter(f"{value!r} are no GPU numbers; write 0 or 0,1", ctx, param) from None
+    if len(set(gpus)) < len(gpus) or any(gpu < 0 for gpu in gpus):
+        raise click.BadParameter(f"{value!r}: each GPU once, counted from 0", ctx, param)
+    return gpus
+
+
+@click.command()
+@click.argument("model")
+@click.option("--node", default="", help="On this node; without it the fleet finds the place.")
+@click.option("--gpu", "gpus", callback=_gpus, metavar="I,J", help="On these GPUs of the node.")
+@click.option("--count", type=click.IntRange(1, 1000), default=1, show_default=True, help="How many workers.")
+@_acting
+def launch(settings, model: str, node: str, gpus: tuple[int, ...], count: int, reason: str, **how: bool) -> int:
+    """Start workers of MODEL. Each is ready only after it has generated a token."""
+    if gpus and not node:
+        raise click.UsageError("--gpu needs --node: a GPU number means nothing without its node")
+    return _act(settings, Launch(model, node, gpus, count, clean(reason), _actor()), **how)
+
+
+@click.command()
+@click.argument("targets", nargs=-1, required=True, metavar="WORKER|NODE...")
+@click.option("--deadline", type=Duration(), default="10m", show_default=True, help="How long requests may take to finish.")
+@click.option("--on-deadline", type=click.Choice(("hold", "abort")), default="hold",
+              show_default=True, help="Then keep waiting, or stop anyway.")
+@_acting
+def drain(settings, targets: tuple[str, ...], deadline: float, on_deadline: str, reason: str, **how: bool) -> int:
+    """Take workers, or all workers of nodes, out: no new requests, what is in flight finishes, then they stop."""
+    return _act(settings, Drain(targets, deadline, on_deadline, clean(reason), _actor()), **how)
+
+
+def _actor() -> str:
+    try:
+        return clean(f"{getpass.getuser()}@{socket.gethostname()}", 80)
+    except (OSError, KeyError):
+        return "unknown"
+
+
+def _act(settings, intent: Intent, only_plan: bool, yes: bool, wait: bool, as_json: bool) -> int:
+    if settings.read_only and not only_plan:
+        raise CommandError("this is read-only (--read-only): nothing may be changed; --plan shows what would be done", Exit.REFUSED)
+    with open_session(settings) as session:
+        environment = session.first_fleet().roster.environment
+        plan = session.plan(intent)
+        _show(plan, as_json, as_data=only_plan or (as_json and bool(plan.refusal)))
+        if plan.refusal:
+            narrate(f"refused: {plan.refusal}")
+            return Exit.REFUSED
+        if only_plan:
+            return Exit.DONE
+        if not yes:
+            _confirm(plan, environment)
+        return _perform(session, plan, wait, as_json)
+
+
+def _show(plan: Plan, as_json: bool, as_data: bool) -> None:
+    """A plan is data where it is what was asked for; before an action it is narration."""
+    if as_data and as_json:
+        print_json({"plan": plan_json(plan)})
+    elif as_data:
+        print_data("\n".join(plan_lines(plan)))
+    else:
+        print("\n".join(plan_lines(plan)), file=sys.stderr, flush=True)
+
+
+def _confirm(plan: Plan, environment: str) -> None:
+    """Returns when the person says yes. Raises CommandError else."""
+    if not sys.stdin.isatty():
+        raise CommandError("there is nobody to ask (stdin is no terminal): say --yes to do it, or --plan to see it only", Exit.USAGE)
+    if environment == "production" and isinstance(plan.intent, Drain):
+        name = " ".join(plan.intent.targets)
+        typed = click.prompt(f"This stops serving in production. Type {clean(name)} to do it", default="", show_default=False, err=True)
+        agreed = typed.strip() == name
+    else:
+        agreed = click.confirm("Do it?", err=True)
+    if not agreed:
+        raise CommandError("not confirmed, nothing was done", Exit.FAILED)
+
+
+def _perform(session, plan: Plan, wait: bool, as_json: bool) -> int:
+    said = session.act(plan.intent)
+    confirmed = next(said)
+    if confirmed.refusal:
+        narrate(f"refused: the fleet has changed since the plan was shown: {confirmed.refusal}")
+        return Exit.REFUSED
+    if confirmed.steps != plan.steps:
+        narrate("the fleet has changed since the plan was shown; what is done now:")
+        _show(confirmed, as_json, as_data=False)
+    if not wait:
+        narrate(GOES_ON)
+        _print_receipt(confirmed, [], as_json)
+        return Exit.DONE
+    try:
+        receipts = _follow(said, len(confirmed.steps))
+    except KeyboardInterrupt:
+        narrate(f"interrupted; {GOES_ON}")
+        return Exit.INTERRUPTED
+    _print_receipt(confirmed, receipts, as_json)
+    return _exit_of(receipts, len(confirmed.steps))
+
+
+def _follow(said: Iterator[Progress], steps: int) -> list[Progress]:
+    """Tells every step's progress on stderr; the last word on each, in the order of the steps."""
+    last: dict[int, Progress] = {}
+    told = ""
+    for progress in said:
+        last[progress.step] = progress
+        line = progress_line(progress, steps)
+        if line != told:
+            print(line, file=sys.stderr, flush=True)
+        told = line
+    return [last[step] for step in sorted(last)]
+
+
+def _print_receipt(plan: Plan, receipts: list[Progress], as_json: bool) -> None:
+    if as_json:
+        from time import time
+
+        print_json({"at": at_text(time()), "plan": plan_json(plan), "receipts": [receipt_json(progress) for progress in receipts]})
+    elif receipts:
+        print_data("\n".join(receipt_lines(receipts, len(plan.steps))))
+
+
+def _exit_of(receipts: list[Progress], steps: int) -> int:
+    if len(receipts) < steps or any(not progress.done or not (progress.ok or is_held(progress)) for progress in receipts):
+        return Exit.FAILED
+    return Exit.HELD if any(is_held(progress) for progress in receipts) else Exit.DONE

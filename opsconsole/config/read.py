@@ -1,0 +1,193 @@
+"""From the fleet file's text to a Config: every value checked, every mistake named with its line and its mend."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from opsconsole.config.hostlist import HostlistError, expand
+from opsconsole.config.table import NAME, Document, Table
+from opsconsole.config.values import Config, NodeSpec, Router
+from opsconsole.core.fleet import Model, Policy, Site
+
+TABLES = ("fleet", "sites", "nodes", "models", "policy", "router", "screen", "history", "keys")
+DEFAULT_SSH_CONFIG = Path("~/.ssh/config")
+TOKEN_SUFFIXES = {"": 1, "K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9, "T": 1e12, "P": 1e15}
+_TOKENS = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGBTP]?)")
+_ADDRESS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
+_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@$-]*")
+_HOP = r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]*@)?[A-Za-z0-9][A-Za-z0-9._-]*(?::\d{1,5})?"
+_JUMP = re.compile(rf"{_HOP}(?:\s*,\s*{_HOP})*")
+_PYTHON = re.compile(r"[A-Za-z0-9_./~][A-Za-z0-9_./~+-]*")
+_REMOTE_PATH = re.compile(r"[~/A-Za-z0-9._][^'\"`$\\;|&<>*?]*")
+_GPUS = re.compile(r"nvml|sim:[^'\"`$\\;|&<>*?]+")
+_LINK = re.compile(r"ssh|sim")
+_URL = re.compile(r"https?://[A-Za-z0-9._:\[\]-]+(?:/[A-Za-z0-9._~/-]*)?")
+_KEY = re.compile(r"\S{1,40}")
+
+
+def read_config(path: Path) -> Config:
+    """Raises ConfigError."""
+    document = Document(path)
+    document.allow(TABLES)
+    fleet = document.table("fleet")
+    sites = _unique(document.tables("sites"), _site)
+    models = _unique(document.tables("models"), _model)
+    screen, history = document.table("screen"), document.table("history")
+    config = Config(
+        path, fleet.name("name", path.stem if NAME.fullmatch(path.stem) else "fleet"), fleet.name("environment", ""),
+        _ssh_config(fleet), _known_hosts(fleet), tuple(sites), _nodes(document, {site.name for site in sites}), tuple(models),
+        _policy(document.table("policy")), _router(document.table("router")) if "router" in document.content else None,
+        screen.name("theme", ""), _keys(document.table("keys")), history.number("hours", 48.0, 0.01, 87600.0) or 48.0,
+    )
+    for table in (fleet, screen, history):
+        table.finish()
+    return config
+
+
+def _ssh_config(fleet: Table) -> Path | None:
+    """The named file; OpenSSH's own when none is named; None for the word "none"."""
+    named = fleet.text("ssh_config")
+    if named == "none":
+        return None
+    path = Path(named or DEFAULT_SSH_CONFIG).expanduser()
+    if path.is_file():
+        return path
+    if named:
+        fleet.refuse("ssh_config", f"{path} is not a file; mend the path, or write \"none\"")
+    return None
+
+
+def _known_hosts(fleet: Table) -> tuple[Path, ...]:
+    value = fleet.get("known_hosts")
+    if isinstance(value, list) and all(isinstance(entry, str) for entry in value):
+        return tuple(Path(entry).expanduser() for entry in value)
+    named = fleet.text("known_hosts")
+    return (Path(named).expanduser(),) if named else ()
+
+
+def _unique(tables: list[Table], read: Callable[[Table], Site | Model]) -> list:
+    """What each table says; a name that two have is an error."""
+    found: dict[str, tuple[int, Site | Model]] = {}
+    for table in tables:
+        value = read(table)
+        if value.name in found:
+            table.refuse("name", f"{value.name} is already in line {found[value.name][0]}; give it another name or remove one")
+        found[value.name] = table.line("name"), value
+        table.finish()
+    return [value for _, value in found.values()]
+
+
+def _site(table: Table) -> Site:
+    prices = table.within("price_per_gpu_hour")
+    by_chip = {chip: prices.number(chip, 0.0, 0.0, 1e6) or 0.0 for chip, _ in prices.items()}
+    return Site(
+        table.name("name"), table.text("provider"), table.number("power_budget_kw", None, 0.0, 1e7), table.number("pue", None, 1.0, 5.0), by_chip
+    )
+
+
+def _model(table: Table) -> Model:
+    objective = table.within("objective")
+    model = Model(
+        table.name("name"), table.name("engine", "jax"), table.text("checkpoint"), table.whole("gpus", 1, 1, 64), table.whole("slots", 8, 1, 4096),
+        table.whole("max_len", 512, 1, 10_000_000), table.whole("min_ready", 0, 0, 100_000),
+        objective.number("ttft_p95_ms", None, 0.001, 1e9), objective.number("itl_p95_ms", None, 0.001, 1e9), _tokens(table, "tokens_per_day"),
+    )
+    objective.finish()
+    return model
+
+
+def _tokens(table: Table, key: str) -> float | None:
+    """2_000_000 or "2M"."""
+    if not isinstance(table.get(key), str):
+        return table.number(key, None, 0.0, 1e18)
+    match = _TOKENS.fullmatch(table.text(key).upper())
+    if match is None:
+        table.refuse(key, f"is {table.text(key)!r}; write a number with K, M, G, T or P behind it, such as \"2T\"")
+    return float(match[1]) * TOKEN_SUFFIXES[match[2]]
+
+
+def _policy(table: Table) -> Policy:
+    policy = Policy(table.whole("max_unavailable", 1, 0, 100_000), table.number("power_headroom_pct", 10.0, 0.0, 90.0) or 0.0)
+    table.finish()
+    return policy
+
+
+def _router(table: Table) -> Router:
+    router = Router(table.name("kind", "gateway"), table.text("url", "", _URL, 'write it as "http://127.0.0.1:8080"') or None)
+    table.finish()
+    return router
+
+
+def _keys(table: Table) -> dict[str, str]:
+    return {action: table.text(action, "", _KEY, "write one key, such as \"ctrl+d\" or \"D\"") for action, _ in table.items()}
+
+
+def _nodes(document: Document, site_names: set[str]) -> tuple[NodeSpec, ...]:
+    found: dict[str, tuple[NodeSpec, Table]] = {}
+    for table in document.tables("nodes"):
+        for spec in _specs(table, site_names):
+            if spec.name in found:
+                table.refuse("hosts", f"{spec.name} is already in line {found[spec.name][1].line('hosts')}; list each node once")
+            found[spec.name] = spec, table
+        table.finish()
+    if not found:
+        document.table("fleet").refuse("nodes", 'there are no nodes; add [[nodes]] with hosts = "gpu[001-016].ams1"')
+    for spec, table in found.values():
+        _check_jumps(spec, table, {name: entry[0] for name, entry in found.items()})
+    return tuple(spec for spec, _ in found.values())
+
+
+def _specs(table: Table, site_names: set[str]) -> list[NodeSpec]:
+    if "hosts" not in table:
+        table.refuse("hosts", 'is missing; write hosts = "gpu01" or "gpu[01-16].ams1"')
+    names = _expanded(table, "hosts")
+    site = table.name("site", "")
+    if site and site not in site_names:
+        known = f"known: {', '.join(sorted(site_names))}" if site_names else "there are none"
+        table.refuse("site", f"no site is called {site} ({known}); add it under [[sites]] or mend the name")
+    identity = table.text("identity")
+    common = {
+        "site": site, "rack": table.name("rack", ""), "chip": table.name("chip", ""), "port": table.whole("port", 0, 1, 65535) or None,
+        "user": table.text("user", "", _USER, "write a plain user name") or None,
+        "identity": str(Path(identity).expanduser()) if identity else None,
+        "jump": table.text("jump", "", _JUMP, 'write it as "user@host:port"; several are parted by commas') or None,
+        "python": table.text("python", "python3", _PYTHON, "write a plain path such as /opt/python/bin/python3"),
+        "worker_python": table.text("worker_python", "python3", _PYTHON, "write a plain path such as /opt/python/bin/python3"),
+        "worker_host": table.text("worker_host", "127.0.0.1", _ADDRESS, "write an address such as 0.0.0.0"),
+        "work_dir": table.text("work_dir", "~/.opsconsole", _REMOTE_PATH, "write a plain path"),
+        "gpus": table.text("gpus", "nvml", _GPUS, 'write "nvml", or "sim:PATH"'),
+        "link": table.text("link", "ssh", _LINK, 'write "ssh" or "sim"'),
+    }
+    return [NodeSpec(name, address=address, **common) for name, address in zip(names, _addresses(table, len(names)), strict=True)]
+
+
+def _addresses(table: Table, count: int) -> list[str | None]:
+    """One address a host, or none at all."""
+    if "address" not in table:
+        return [None] * count
+    text = table.text("address")
+    found = _expanded(table, "address") if "[" in text and ":" not in text else [table.text("address", "", _ADDRESS, "write a host name or an IP address")]
+    if len(found) != count:
+        table.refuse("address", f"{len(found)} for {count} hosts; give as many addresses as hosts, or leave it to ssh_config")
+    return list(found)
+
+
+def _expanded(table: Table, key: str) -> list[str]:
+    try:
+        return expand(table.text(key))
+    except HostlistError as error:
+        table.refuse(key, f"{table.text(key)!r} {error}")
+
+
+def _check_jumps(spec: NodeSpec, table: Table, specs: dict[str, NodeSpec]) -> None:
+    """A node that is its own jump host, over whatever detour, could never be reached."""
+    way = [spec.name]
+    following: NodeSpec | None = spec
+    while following is not None and following.jump:
+        hop = re.sub(r"^.*@|:\d+$", "", following.jump.split(",")[0].strip())
+        if hop in way:
+            table.refuse("jump", f"goes round in a circle ({' -> '.join((*way, hop))}); remove one of these jumps")
+        way.append(hop)
+        following = specs.get(hop)

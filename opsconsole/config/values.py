@@ -1,0 +1,66 @@
+"""What a fleet file says, as frozen values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from opsconsole.core.fleet import Model, Policy, Site
+
+
+class ConfigError(Exception):
+    """One sentence: FILE:LINE: key `x`: what is wrong; what to do."""
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """One node as the fleet file describes it. None: ssh_config decides."""
+
+    name: str
+    site: str = ""
+    rack: str = ""
+    chip: str = ""
+    address: str | None = None
+    port: int | None = None
+    user: str | None = None
+    identity: str | None = None
+    jump: str | None = None
+    python: str = "python3"
+    """Runs the agent; 3.9 or newer."""
+    worker_python: str = "python3"
+    """Runs JAX workers."""
+    worker_host: str = "127.0.0.1"
+    """Where workers listen."""
+    work_dir: str = "~/.opsconsole"
+    """On the node: what the agent keeps of its workers."""
+    gpus: str = "nvml"
+    """ "nvml", or "sim:PATH" for a node of the demo."""
+    link: str = "ssh"
+    """ "ssh", or "sim" for a node that exists in this process only."""
+
+
+@dataclass(frozen=True)
+class Router:
+    kind: str = "gateway"
+    url: str | None = None
+
+
+@dataclass(frozen=True)
+class Config:
+    path: Path
+    fleet_name: str
+    environment: str = ""
+    ssh_config: Path | None = None
+    """None: none is read."""
+    known_hosts: tuple[Path, ...] = ()
+    """(): as ssh_config says, else OpenSSH's own places."""
+    sites: tuple[Site, ...] = ()
+    nodes: tuple[NodeSpec, ...] = ()
+    models: tuple[Model, ...] = ()
+    policy: Policy = Policy()
+    router: Router | None = None
+    theme: str = ""
+    """Empty: the screen's own choice."""
+    keys: dict[str, str] = field(default_factory=dict)
+    """Key by action id, where the operator wants another than the built-in one."""
+    history_hours: float = 48.0

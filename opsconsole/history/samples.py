@@ -1,0 +1,187 @@
+"""The recorder: takes every Fleet without making its giver wait, and keeps it whatever becomes of the disk meanwhile."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections import deque
+from dataclasses import replace
+from pathlib import Path
+
+from opsconsole.core.fleet import Fleet
+from opsconsole.history.locks import holder_text
+from opsconsole.history.reader import Reader, Series
+from opsconsole.history.schema import HistoryError, set_aside
+from opsconsole.history.store import Note, Store
+from opsconsole.history.ticks import Slots, Tick, write_down
+
+__all__ = ["HistoryError", "Reader", "Recorder", "Series"]
+
+FLEETS_WAITING = 30
+"""Fleets that wait for the writer, at most; 1 MB each at 8,000 GPUs. A newer one drives out the oldest."""
+BACKLOG_TICKS = 300
+BACKLOG_BYTES = 64 * 1024 * 1024
+NOTES_WAITING = 10_000
+WRITTEN_AT_ONCE = 20
+"""Ticks in one transaction when a backlog is worked off, so that the lock is never held for long."""
+RETRY_S = 1.0
+CLOSE_LIMIT_S = 10.0
+
+
+class Recorder:
+    """Records fleets in a thread of its own. `trouble` says why it pauses ("" while it records); it resumes by itself."""
+
+    def __init__(self, path: Path, hours: float = 24.0):
+        self.path = Path(path)
+        self.retention_s = hours * 3600.0
+        self.acknowledged: int | None = None
+        """The last tick that is safely in the file; None: none yet."""
+        self.trouble = ""
+        self.notice = ""
+        """What happened to the file and is over (a damaged one was set aside); "" when nothing did."""
+        self.lost_ticks = 0
+        """Ticks that no room was left for while recording paused."""
+        self._fleets: deque[Fleet] = deque(maxlen=FLEETS_WAITING)
+        self._notes: deque[Note] = deque(maxlen=NOTES_WAITING)
+        self._backlog: deque[Tick] = deque()
+        self._backlog_bytes = 0
+        self._slots: Slots | None = None
+        self._store: Store | None = None
+        self._last_t: int | None = None
+        self._wake = threading.Event()
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="history", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def record(self, fleet: Fleet) -> None:
+        """Remember this moment. Returns at once."""
+        if len(self._fleets) == FLEETS_WAITING:
+            self.lost_ticks += 1
+        self._fleets.append(fleet)
+        self._wake.set()
+
+    def note(self, kind: str, subject: str, text: str, actor: str = "", at: float | None = None) -> None:
+        """Remember an action or an event. Returns at once."""
+        self._notes.append((time.time() if at is None else at, kind, subject, text, actor))
+        self._wake.set()
+
+    def close(self) -> None:
+        """Write what waits, if the file can be written, and end the thread."""
+        self._closing = True
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(CLOSE_LIMIT_S)
+
+    def _run(self) -> None:
+        while not self._closing:
+            self._wake.wait(None if self._is_idle() else RETRY_S)
+            self._wake.clear()
+            self._work()
+        self._work()
+        self._shut()
+
+    def _is_idle(self) -> bool:
+        return self._store is not None and not (self._fleets or self._notes or self._backlog)
+
+    def _work(self) -> None:
+        """Everything that waits into the file. Whatever goes wrong becomes `trouble` and is tried again."""
+        try:
+            self._open()
+            self._write_down_fleets()
+            self._drain()
+            self.trouble = ""
+        except HistoryError as error:
+            self.trouble = f"history pauses: {error}"
+        except sqlite3.Error as error:
+            if "malformed" in str(error) or "not a database" in str(error):
+                self._replace_file(error)
+            else:
+                self._pause(error)
+        except OSError as error:
+            self._shut()
+            self.trouble = f"history pauses: {self.path} cannot be opened ({error.strerror or error})"
+        except Exception as error:  # the collector must live on, whatever is wrong with one fleet
+            self.trouble = f"history pauses: {type(error).__name__}: {error}"
+
+    def _open(self) -> None:
+        if self._store is not None and not self.path.exists():
+            # somebody removed the file: what is written to its remains would be lost
+            self._shut()
+            self._begin_anew()
+        if self._store is not None:
+            return
+        self._store = Store(self.path)
+        if self._slots is None:
+            self._slots = self._store.slots()
+            self.acknowledged = self._last_t = self._store.newest_tick()
+
+    def _write_down_fleets(self) -> None:
+        while self._fleets:
+            fleet = self._fleets.popleft()
+            if int(fleet.at) == self._last_t:
+                continue
+            self._last_t = int(fleet.at)
+            self._keep(write_down(fleet, self._slots))
+
+    def _keep(self, tick: Tick) -> None:
+        self._backlog.append(tick)
+        self._backlog_bytes += tick.size_bytes
+        while len(self._backlog) > BACKLOG_TICKS or (self._backlog_bytes > BACKLOG_BYTES and len(self._backlog) > 1):
+            oldest = self._backlog.popleft()
+            self._backlog_bytes -= oldest.size_bytes
+            self.lost_ticks += 1
+            # who stands where must not be lost with the tick that first said so
+            self._backlog[0] = replace(self._backlog[0], entities=oldest.entities + self._backlog[0].entities)
+
+    def _drain(self) -> None:
+        while self._backlog or self._notes:
+            ticks = [self._backlog[index] for index in range(min(WRITTEN_AT_ONCE, len(self._backlog)))]
+            notes = [self._notes[index] for index in range(min(1000, len(self._notes)))]
+            self._store.write(ticks, notes)
+            for tick in ticks:
+                self._backlog.popleft()
+                self._backlog_bytes -= tick.size_bytes
+                self.acknowledged = tick.t
+            for _ in notes:
+                self._notes.popleft()
+            if ticks:
+                self._store.prune(int(ticks[-1].at - self.retention_s))
+                self._store.prune_notes(ticks[-1].at - self.retention_s)
+
+    def _pause(self, error: sqlite3.Error) -> None:
+        text = str(error)
+        if "locked" in text or "busy" in text:
+            text = f"the file is locked by {holder_text(self.path)}"
+        elif "full" in text:
+            text = "the disk is full; free some space"
+        self.trouble = f"history pauses: {self.path}: {text}"
+
+    def _replace_file(self, error: sqlite3.Error) -> None:
+        """Set a damaged file aside and go on with a fresh one."""
+        self._shut()
+        try:
+            away = set_aside(self.path, time.time())
+        except OSError as refusal:
+            self.trouble = f"history pauses: {self.path} is damaged ({error}) and cannot be set aside: {refusal.strerror or refusal}"
+            return
+        self.notice = f"{self.path} was damaged ({error}) and was set aside as {away.name}; history begins anew"
+        self.note("history", self.path.name, self.notice)
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """A fresh file must be told who stands where, as the ticks that wait already use those places."""
+        if self._slots is not None and self._backlog:
+            self._backlog[0] = replace(self._backlog[0], entities=self._slots.everything())
+        else:
+            self._slots = None
+
+    def _shut(self) -> None:
+        store, self._store = self._store, None
+        if store is not None:
+            try:
+                store.close()
+            except sqlite3.Error as error:
+                self.trouble = f"history: {self.path} was not closed well ({error})"

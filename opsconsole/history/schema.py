@@ -1,0 +1,108 @@
+"""The shape of a history file and how older files grow into it: ordered migrations, each in its own transaction."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+MIGRATION_SET = "opsconsole-history"
+MIGRATION_NAMES = ("m001_frames", "m002_notes")
+PAGE_SIZE_BYTES = 16384
+WAL_KEPT_BYTES = 64 * 1024 * 1024
+"""The write-ahead log is cut back to this after a checkpoint."""
+
+
+class HistoryError(ValueError):
+    """What was asked of the history cannot be answered; str(error) is one sentence."""
+
+
+def m001_frames(db):
+    """`frame` holds one metric of the whole fleet at one tick; `entity` says whose value stands in which slot of it."""
+    db["metric"].create({"id": int, "name": str, "unit": str, "scale": float}, pk="id", not_null={"name", "scale"})
+    db["metric"].create_index(["name"], unique=True)
+    db["entity"].create({"kind": str, "slot": int, "name": str}, pk=("kind", "slot"), not_null={"name"})
+    db["entity"].create_index(["kind", "name"], unique=True)
+    db["tick"].create({"t": int, "at": float}, pk="t", not_null={"at"})
+    db.execute("create table frame(metric integer not null, t integer not null, data blob not null, unique(metric, t))")
+
+
+def m002_notes(db):
+    """`note` holds actions and events: what happened to whom, said by whom."""
+    db["note"].create({"id": int, "at": float, "kind": str, "subject": str, "text": str, "actor": str}, pk="id", not_null={"at", "kind"})
+    db["note"].create_index(["at"])
+
+
+def open_writer(path: Path, wait_s: float = 1.0) -> sqlite3.Connection:
+    """The file at `path`, made if need be (mode 0600), checked and migrated. Raises HistoryError for a newer file, else sqlite3.Error, OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=wait_s)
+    try:
+        for pragma in (
+            f"page_size={PAGE_SIZE_BYTES}", "journal_mode=wal", "synchronous=normal", f"journal_size_limit={WAL_KEPT_BYTES}",
+        ):
+            connection.execute(f"pragma {pragma}")
+        complaint = connection.execute("pragma quick_check(1)").fetchone()[0]
+        if complaint != "ok":
+            raise sqlite3.DatabaseError(f"database disk image is malformed: {complaint}")
+        refuse_newer(connection, path)
+        _migrate(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def open_reader(path: Path) -> sqlite3.Connection:
+    """The file at `path` for reading only. Raises HistoryError."""
+    if not path.exists():
+        raise HistoryError(f"there is no history at {path} yet; it begins with the first collector")
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=2.0)
+    except sqlite3.Error as error:
+        raise HistoryError(f"the history at {path} cannot be opened: {error}") from None
+    try:
+        connection.execute("pragma wal_autocheckpoint=0")
+        refuse_newer(connection, path)
+    except sqlite3.Error as error:
+        connection.close()
+        raise HistoryError(f"the history at {path} cannot be read: {error}") from None
+    except HistoryError:
+        connection.close()
+        raise
+    return connection
+
+
+def refuse_newer(connection: sqlite3.Connection, path: Path) -> None:
+    """Raises HistoryError when a later release has migrated the file."""
+    if not connection.execute("select 1 from sqlite_master where name = '_sqlite_migrations'").fetchone():
+        return
+    applied = connection.execute("select name from _sqlite_migrations where migration_set = ?", (MIGRATION_SET,))
+    unknown = sorted(name for (name,) in applied if name not in MIGRATION_NAMES)
+    if unknown:
+        raise HistoryError(f"the history at {path} was written by a newer opsconsole ({unknown[0]}); upgrade this one, or move the file away")
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    # imported here: it costs 0.2 s, and only the collector writes
+    from sqlite_utils import Database, Migrations
+
+    migrations = Migrations(MIGRATION_SET)
+    for name in MIGRATION_NAMES:
+        migrations(name=name)(globals()[name])
+    migrations.apply(Database(connection))
+
+
+def set_aside(path: Path, at: float) -> Path:
+    """Move a damaged file and its companions out of the way, as PATH.corrupt-TIME; returns the new name."""
+    away = path.with_name(f"{path.name}.corrupt-{int(at)}")
+    number = 1
+    while away.exists():
+        number += 1
+        away = path.with_name(f"{path.name}.corrupt-{int(at)}-{number}")
+    for ending in ("", "-wal", "-shm"):
+        companion = path.with_name(path.name + ending)
+        if companion.exists():
+            companion.replace(away.with_name(away.name + ending))
+    return away

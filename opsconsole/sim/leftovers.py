@@ -1,0 +1,101 @@
+"""Ends the workers that a demo's nodes have started, which outlive their agents by design; never a process that is not theirs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+TERM_LIMIT_S = 3.0
+KILL_LIMIT_S = 3.0
+POLL_S = 0.05
+
+
+def end_workers(directory: Path) -> int:
+    """SIGTERM, then SIGKILL, to every worker recorded under the nodes of `directory`. Returns how many were alive."""
+    alive = [record for record in _records(directory) if _is_alive(record)]
+    for record in alive:
+        _signal(record, signal.SIGTERM)
+    if not _wait(alive, TERM_LIMIT_S):
+        for record in alive:
+            _signal(record, signal.SIGKILL)
+        _wait(alive, KILL_LIMIT_S)
+    return len(alive)
+
+
+def _records(directory: Path) -> list[dict[str, Any]]:
+    found = []
+    for path in directory.glob("*/.opsconsole/workers/*.json"):
+        try:
+            record = json.loads(path.read_text())
+            if isinstance(record["pid"], int) and record["start_time"]:
+                found.append(record)
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # half a record names no process that could be ended safely
+    return found
+
+
+def _wait(records: list[dict[str, Any]], limit_s: float) -> bool:
+    """Whether all are gone within the limit."""
+    end_mono = time.monotonic() + limit_s
+    while any(_is_alive(record) for record in records):
+        if time.monotonic() > end_mono:
+            return False
+        time.sleep(POLL_S)
+    return True
+
+
+def _signal(record: dict[str, Any], number: signal.Signals) -> None:
+    """A pidfd, where there is one, is opened before the identity is checked: it cannot come to mean another process in between."""
+    try:
+        pidfd = os.pidfd_open(record["pid"]) if hasattr(os, "pidfd_open") else None
+    except OSError:
+        return
+    try:
+        if not _is_alive(record):
+            return
+        if pidfd is None:
+            os.kill(record["pid"], number)
+        else:
+            signal.pidfd_send_signal(pidfd, number)
+    except ProcessLookupError:
+        return
+    finally:
+        if pidfd is not None:
+            os.close(pidfd)
+
+
+def _is_alive(record: dict[str, Any]) -> bool:
+    """Whether the recorded process, and no stranger with its number, still runs."""
+    return record.get("boot_id") == boot_id() and start_time(record["pid"]) == record["start_time"]
+
+
+def boot_id() -> str | None:
+    """The name of this run of the kernel, as the agent records it."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return _output("sysctl", "-n", "kern.bootsessionuuid")
+
+
+def start_time(pid: int) -> str | None:
+    """When the process began, as the agent records it; None when it has ended."""
+    if not os.path.isdir("/proc/self"):
+        return _output("ps", "-o", "lstart=", "-p", str(pid))
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in (b"Z", b"X") else fields[19].decode()
+
+
+def _output(*command: str) -> str | None:
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=2, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.decode("utf-8", "replace").strip() or None

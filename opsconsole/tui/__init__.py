@@ -1,0 +1,1 @@
+"""The full-screen front: it draws the last Fleet it was given and turns keys into intents."""

@@ -1,0 +1,289 @@
+"""The console on the screen: it holds the newest frame, hands it to the screen on top, and turns keys into requests to the session."""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import os
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from textual.app import App
+from textual.screen import Screen
+
+from opsconsole.core.filter import FilterError, parse
+from opsconsole.core.fleet import Fleet
+from opsconsole.core.steps import Intent, Plan
+from opsconsole.tui.actions import Action, registry
+from opsconsole.tui.frame import Frame
+from opsconsole.tui.looks import LOOKS, Look, choose_look
+from opsconsole.tui.messages import FleetChanged
+from opsconsole.tui.runs import RunShown
+from opsconsole.tui.screens.fleet import FleetScreen
+from opsconsole.tui.screens.view import View
+from opsconsole.tui.sight import Sight
+from opsconsole.tui.widgets.alarm_strip import AlarmStrip
+from opsconsole.tui.widgets.footer import Footer
+from opsconsole.tui.widgets.status_line import StatusLine
+from opsconsole.tui.widgets.top_bar import TopBar
+
+WRITES_WAITING_LIMIT = 3
+"""A terminal with more unsent frames than this is given no new one: a stalled one would freeze the loop."""
+NOTICE_S = 6.0
+
+SessionFactory = Callable[[Callable[[Fleet], None], Callable[[str], None]], Awaitable[Any]]
+"""(on_fleet, on_lost) -> a session like control.session.AsyncSession."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the screen needs of the fleet file."""
+
+    fleet_name: str = ""
+    environment: str = ""
+    theme: str = ""
+    keys: Mapping[str, str] = field(default_factory=dict)
+
+
+class ConsoleApp(App[int], inherit_bindings=False):
+    CSS_PATH = "styles.tcss"
+    ENABLE_COMMAND_PALETTE = False
+    TITLE = "opsconsole"
+
+    def __init__(
+        self, session_factory: SessionFactory, settings: Settings, read_only: bool = False,
+        wall: Callable[[], float] = time.time, environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        self.look: Look = choose_look(settings.theme, environ)
+        super().__init__(ansi_color=self.look.is_native)
+        self.session_factory, self.settings, self.read_only, self.wall = session_factory, settings, read_only, wall
+        self.actions: tuple[Action, ...] = registry(settings.keys, read_only)
+        self.sight = Sight()
+        self.frame: Frame | None = None
+        self.session: Any = None
+        self.link_trouble = ""
+        """Why there is no session, "" while there is one or it is being opened."""
+        self.notice = ""
+        """What is to be said just now, in place of the keys."""
+        self.run_shown: RunShown | None = None
+        self._late: Fleet | None = None
+        self._problem = -1
+        for action in self.actions:
+            for key in action.keys:
+                self.bind(key, f"perform('{action.id}')", description=action.name)
+
+    def get_default_screen(self) -> Screen:
+        return FleetScreen()
+
+    def on_mount(self) -> None:
+        from opsconsole.tui.screens.node import NodeScreen
+        from opsconsole.tui.screens.workers import WorkersScreen
+
+        self.install_screen(NodeScreen(), "node")
+        self.install_screen(WorkersScreen(), "workers")
+        self.set_interval(1.0, self.tick)
+        self.call_after_refresh(self._attach)
+
+    def _attach(self) -> None:
+        self.run_worker(self._open_session(), exit_on_error=False)
+
+    async def _open_session(self) -> None:
+        try:
+            self.session = await self.session_factory(self.receive, self.lose)
+        except (OSError, ValueError, RuntimeError) as error:
+            self.lose(str(error))
+        except Exception as error:  # control.SessionError derives from Exception; whatever it was, the screen says it and lives on
+            self.lose(f"{type(error).__name__}: {error}" if not str(error) else str(error))
+
+    async def on_unmount(self) -> None:
+        if self.session is not None:
+            await self.session.close()
+
+    # fleets in
+
+    def receive(self, fleet: Fleet) -> None:
+        """Called by the session with each new fleet."""
+        self.post_message(FleetChanged(fleet))
+
+    def lose(self, words: str) -> None:
+        """Called by the session, once, when the collector is gone."""
+        self.session = None
+        self.link_trouble = words
+        self.tick()
+
+    def on_fleet_changed(self, message: FleetChanged) -> None:
+        if self._writes_waiting() > WRITES_WAITING_LIMIT:
+            if self._late is None:
+                self.set_timer(0.25, self._draw_late)
+            self._late = message.fleet
+        else:
+            self._draw(message.fleet)
+
+    def _draw_late(self) -> None:
+        fleet, self._late = self._late, None
+        if fleet is not None:
+            self.on_fleet_changed(FleetChanged(fleet))
+
+    def _writes_waiting(self) -> int:
+        """Frames that the terminal has not taken yet; Textual keeps them in its driver's thread and has no public word for them."""
+        thread = getattr(self._driver, "_writer_thread", None)
+        return thread._queue.qsize() if thread is not None else 0
+
+    def _draw(self, fleet: Fleet) -> None:
+        first = self.frame is None
+        self.frame = Frame(fleet, self.frame)
+        self.sight.settle(self.frame)
+        for screen in self.screen_stack:
+            if isinstance(screen, View):
+                screen.show(self.frame)
+        if first:
+            self.call_after_refresh(gc.freeze)
+
+    def tick(self) -> None:
+        """What moves without a new fleet: the clock and the age of what is shown."""
+        view = self.view
+        if view is not None:
+            view.repaint(TopBar, AlarmStrip, StatusLine)
+
+    @property
+    def view(self) -> View | None:
+        """The topmost full screen, even under a modal one."""
+        return next((screen for screen in reversed(self.screen_stack) if isinstance(screen, View)), None)
+
+    # keys in
+
+    def action_perform(self, action_id: str) -> None:
+        action = next((action for action in self.actions if action.id == action_id), None)
+        view = self.screen
+        if action is None or not isinstance(view, View) or view.has_class("tiny") and action.id != "quit":
+            return
+        if view.view_name not in action.screens:
+            self.say(f"{action.name} is not for this screen")
+            return
+        result = action.do(view)
+        if inspect.isawaitable(result):
+            self.run_worker(result, exit_on_error=False)
+
+    def say(self, words: str) -> None:
+        """Show some words in the footer for a moment."""
+        self.notice = words
+        self._paint_footer()
+        if words:
+            self.set_timer(NOTICE_S, lambda: self.say("") if self.notice == words else None)
+
+    def _paint_footer(self) -> None:
+        if self.view is not None:
+            self.view.repaint(Footer)
+
+    def leave(self) -> None:
+        self.exit(0)
+
+    def open_view(self, name: str) -> None:
+        if self.view is not None and self.view.view_name == name:
+            return
+        if name == "fleet":
+            while len(self.screen_stack) > 1:
+                self.pop_screen()
+        elif len(self.screen_stack) == 1:
+            self.push_screen(name)
+        else:
+            self.switch_screen(name)
+
+    def next_problem(self) -> None:
+        """Choose the node of the next alarm that has one."""
+        alarms = [alarm for alarm in self.frame.fleet.alarms if alarm.node in self.frame.roster.node_row] if self.frame else []
+        if not alarms:
+            self.say("no alarm names a node")
+            return
+        self._problem = (self._problem + 1) % len(alarms)
+        self.sight.node = alarms[self._problem].node
+        if self.sight.place(self.frame) == 0 and self.sight.node != alarms[self._problem].node:
+            self.say("the filter hides that node: esc takes it off")
+        if self.view is not None:
+            self.view.show(self.frame)
+
+    def set_filter(self, expression: str) -> str:
+        """Use a filter; what is wrong with it in words, or ""."""
+        try:
+            self.sight.filter = parse(expression)
+        except FilterError as error:
+            return str(error)
+        if self.view is not None:
+            self.view.repaint()
+        return ""
+
+    def set_look(self, name: str) -> None:
+        look = LOOKS[name]
+        if look.is_native != self.look.is_native:
+            self.ansi_color = look.is_native
+        self.look = look
+        for screen in self.screen_stack:
+            if isinstance(screen, View):
+                screen.repaint()
+
+    def open_filter(self) -> None:
+        from opsconsole.tui.screens.filter_prompt import FilterPrompt
+
+        self.push_screen(FilterPrompt(self.sight.filter.text))
+
+    def open_help(self) -> None:
+        from opsconsole.tui.screens.help import HelpScreen
+
+        self.push_screen(HelpScreen())
+
+    def open_palette(self, typed: str = "", after: str = "") -> None:
+        from opsconsole.tui.screens.palette import PaletteScreen
+
+        self.push_screen(PaletteScreen(typed, after))
+
+    # actions out
+
+    def ask_plan(self, intent: Intent) -> None:
+        """Ask for a plan, show it, and carry it out when it is confirmed."""
+        if self.read_only:
+            self.say("read only: nothing is changed from here")
+        elif self.session is None:
+            self.say("there is no collector to ask")
+        elif self.run_shown is not None and not self.run_shown.ended:
+            self.say("a plan is under way here; wait for its end")
+        else:
+            self.run_worker(self._plan_and_act(intent), exit_on_error=False)
+
+    async def _plan_and_act(self, intent: Intent) -> None:
+        from opsconsole.tui.screens.plan_confirm import PlanConfirm, phrase_for
+
+        try:
+            plan = await self.session.plan(intent)
+        except Exception as error:  # a refusal or a lost collector: said, never raised into the screen
+            self.say(f"no plan: {error}")
+            return
+        phrase = phrase_for(plan) if self.settings.environment == "production" else ""
+        if await self.push_screen_wait(PlanConfirm(plan, phrase)):
+            await self._act(intent, plan)
+
+    async def _act(self, intent: Intent, confirmed: Plan) -> None:
+        run = self.run_shown = RunShown(confirmed.title, len(confirmed.steps))
+        self._show_run()
+        try:
+            async for news in self.session.act(intent):
+                run.planned(news) if isinstance(news, Plan) else run.progressed(news)
+                self._show_run()
+        except Exception as error:  # as above; the collector goes on by itself
+            run.broke(f"not heard of any more: {error}")
+        run.ended = True
+        self.sight.marked.clear()
+        self._show_run()
+
+    def _show_run(self) -> None:
+        if self.view is not None:
+            self.view.show_run()
+
+    def close_run(self) -> bool:
+        """Take a finished run off the screen; False when there is none."""
+        if self.run_shown is None or not self.run_shown.ended:
+            return False
+        self.run_shown = None
+        self._show_run()
+        return True

@@ -1,0 +1,68 @@
+"""A box over the living screen; nothing of what is typed into it reaches the screen below."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from textual import events
+from textual.screen import ModalScreen
+
+from opsconsole.tui.paint import Row, cells, fit
+from opsconsole.tui.pane import Pane
+
+Result = TypeVar("Result")
+
+
+class Modal(ModalScreen[Result], inherit_bindings=False):
+    def on_mount(self) -> None:
+        self.set_class(self.app.look.is_native, "native")
+
+    def on_key(self, event: events.Key) -> None:
+        event.stop()
+        event.prevent_default()
+        if event.key in ("escape", "ctrl+c"):
+            self.dismiss(None)
+        else:
+            self.press(event)
+            for pane in self.query(Pane):
+                pane.repaint()
+
+    def on_resize(self) -> None:
+        self.fit_box()
+
+    def press(self, event: events.Key) -> None:
+        """A key that does not close the box."""
+
+    def fit_box(self) -> None:
+        """Give the box the size that its content wants."""
+
+
+class Box(Pane):
+    """A pane with a frame around its lines."""
+
+    GROUND = "panel"
+    EDGE = "accent"
+
+    def content(self, width: int) -> list[Row]:
+        """Lines of at most `width` cells."""
+        raise NotImplementedError
+
+    def caption(self) -> str:
+        return ""
+
+    def rows(self, width: int, height: int) -> list[Row]:
+        if width < 8 or height < 3:
+            return [self.row().column(self.caption(), width, "strong")]
+        caption = fit(self.caption(), min(cells(self.caption()), width - 8))
+        head = self.row().put("╭──", self.EDGE)
+        if caption:
+            head.put(f" {caption} ", "strong", True)
+        head.put("─" * (width - head.used - 1) + "╮", self.EDGE)
+        inside = [self._framed(row, width) for row in self.content(width - 4)[: height - 2]]
+        inside += [self._framed(self.row(), width) for _ in range(height - 2 - len(inside))]
+        return [head, *inside, self.row().put("╰" + "─" * (width - 2) + "╯", self.EDGE)]
+
+    def _framed(self, row: Row, width: int) -> Row:
+        framed = self.row().put("│ ", self.EDGE)
+        row.to(width - 4)
+        return framed.add(row.segments, row.used).put(" │", self.EDGE)

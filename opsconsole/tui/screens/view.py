@@ -1,0 +1,149 @@
+"""What all full screens share: the bars around the body, sizes, moving, marking, and asking for plans."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.screen import Screen
+
+from opsconsole.core.steps import Drain
+from opsconsole.tui.frame import Frame
+from opsconsole.tui.pane import Pane
+from opsconsole.tui.widgets.alarm_strip import AlarmStrip
+from opsconsole.tui.widgets.footer import Footer
+from opsconsole.tui.widgets.run_panel import RunPanel
+from opsconsole.tui.widgets.status_line import StatusLine
+from opsconsole.tui.widgets.time_bar import TimeBar
+from opsconsole.tui.widgets.top_bar import TopBar
+
+TINY_WIDTH, TINY_HEIGHT = 60, 15
+"""Below this only a status line is drawn."""
+WIDE_WIDTH, TALL_HEIGHT = 120, 34
+"""Below this the compact layout is drawn."""
+
+
+class View(Screen[None], inherit_bindings=False):
+    view_name = ""
+
+    def compose(self) -> ComposeResult:
+        yield TopBar()
+        yield AlarmStrip()
+        with Vertical(id="body"):
+            yield from self.compose_body()
+        yield RunPanel()
+        yield TimeBar()
+        yield Footer()
+        yield StatusLine()
+
+    def compose_body(self) -> ComposeResult:
+        raise NotImplementedError
+
+    @property
+    def crumb(self) -> tuple[str, ...]:
+        return (self.view_name.capitalize(),)
+
+    @property
+    def frame(self) -> Frame | None:
+        return self.app.frame
+
+    @property
+    def is_small(self) -> bool:
+        return self.has_class("small")
+
+    def panes(self) -> Iterator[Pane]:
+        return iter(self.query(Pane))
+
+    def show(self, frame: Frame | None) -> None:
+        for pane in self.panes():
+            pane.show(frame)
+
+    def repaint(self, *kinds: type[Pane]) -> None:
+        """Draw again all panes, or those of some kinds."""
+        for pane in self.panes():
+            if not kinds or isinstance(pane, kinds):
+                pane.repaint()
+
+    def on_mount(self) -> None:
+        self._arrange()
+
+    def on_resize(self) -> None:
+        self._arrange()
+
+    def on_screen_resume(self) -> None:
+        self._arrange()
+        self.show(self.frame)
+
+    def _arrange(self) -> None:
+        """Choose the layout by size; panes learn of it by their resize."""
+        width, height = self.app.size
+        self.set_class(width < TINY_WIDTH or height < TINY_HEIGHT, "tiny")
+        self.set_class(width < WIDE_WIDTH or height < TALL_HEIGHT, "small")
+        self.arrange_body(width, height)
+        self.show_run()
+
+    def arrange_body(self, width: int, height: int) -> None:
+        """A screen's own sizes."""
+
+    def show_run(self) -> None:
+        """Make room for the run panel as its lines come."""
+        panel = self.query_one(RunPanel)
+        wanted = min(panel.wanted_height(), max(0, self.app.size.height // 3))
+        if panel.display != bool(wanted) or panel.styles.height is None or panel.styles.height.value != wanted:
+            panel.styles.height = wanted
+            panel.display = bool(wanted)
+        panel.repaint()
+
+    # what keys ask of a screen
+
+    def move(self, rows: int) -> None:
+        """Another row becomes the chosen one."""
+
+    def move_page(self, direction: int) -> None:
+        self.move(direction * max(1, self.page // 2))
+
+    @property
+    def page(self) -> int:
+        return 10
+
+    def open_chosen(self) -> None:
+        """Look into the chosen row."""
+
+    def back(self) -> None:
+        if not self.app.close_run():
+            self.app.open_view("fleet")
+
+    def next_problem(self) -> None:
+        self.app.next_problem()
+
+    def next_metric(self) -> None:
+        self.app.sight.next_metric()
+        self.repaint()
+
+    def next_sort(self) -> None:
+        self.app.sight.next_sort()
+        self.repaint()
+
+    def mark(self) -> None:
+        """Toggle the mark of the chosen row and go on to the next."""
+        name = self.chosen_name()
+        if name:
+            self.app.sight.marked ^= {name}
+            self.move(1)
+            self.repaint()
+
+    def chosen_name(self) -> str:
+        """Node or worker that an action takes when nothing is marked; "" when there is none."""
+        return self.app.sight.node
+
+    def drain(self) -> None:
+        targets = tuple(sorted(self.app.sight.marked)) or ((self.chosen_name(),) if self.chosen_name() else ())
+        if targets:
+            self.app.ask_plan(Drain(targets=targets))
+        else:
+            self.app.say("nothing is chosen to drain")
+
+    def launch(self) -> None:
+        node = self.chosen_name()
+        self.app.open_palette("launch ", f" on {node}" if node and self.view_name != "workers" else "")

@@ -1,0 +1,76 @@
+"""Where the full-screen front starts and ends: what it needs of the terminal, and that the terminal is whole again afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from opsconsole.tui.app import ConsoleApp
+
+UNSUITABLE = 2
+"""Exit code when there is no terminal to draw on."""
+ENDING_SIGNALS = {signal.SIGTERM: 143, signal.SIGHUP: 129, signal.SIGINT: 130}
+_INSTEAD = "use `opsconsole status`, which prints the same in lines"
+
+
+def unsuitable(stdin_is_tty: bool, stdout_is_tty: bool, term: str) -> str:
+    """Why the screen can not be drawn here, in one sentence; "" when it can."""
+    if not (stdin_is_tty and stdout_is_tty):
+        return f"the full screen needs a terminal on input and output; {_INSTEAD}"
+    if not term:
+        return f"TERM is not set, so nothing is known of this terminal; {_INSTEAD}"
+    return f"this terminal (TERM=dumb) can not place text; {_INSTEAD}" if term == "dumb" else ""
+
+
+def run_tui(config: Any, state_dir: Path, read_only: bool = False) -> int:
+    """Draw the fleet of `config` (a config.Config) until the operator leaves; the exit code. An Unsuitable terminal gives 2."""
+    reason = unsuitable(sys.stdin.isatty(), sys.stdout.isatty(), os.environ.get("TERM", ""))
+    if reason:
+        print(f"opsconsole: {reason}", file=sys.stderr)
+        return UNSUITABLE
+    from opsconsole.control.session import AsyncSession
+    from opsconsole.tui.actions import KeyConflict
+    from opsconsole.tui.app import ConsoleApp, Settings
+
+    async def attach(on_fleet: Callable, on_lost: Callable) -> AsyncSession:
+        return await AsyncSession.attach(config.path, state_dir, on_fleet, on_lost)
+
+    settings = Settings(config.fleet_name, config.environment, config.theme, config.keys)
+    try:
+        app = ConsoleApp(attach, settings, read_only)
+    except KeyConflict as error:
+        print(f"opsconsole: {config.path}: {error}", file=sys.stderr)
+        return UNSUITABLE
+    return run_app(app)
+
+
+def run_app(app: ConsoleApp) -> int:
+    """Run until the end. NO_COLOR is taken out of the environment: the mono look has no colour to take away, and Textual's filter would write some."""
+    os.environ.pop("NO_COLOR", None)
+    code = asyncio.run(_run(app))
+    return code if code is not None else 0
+
+
+async def _run(app: ConsoleApp) -> int | None:
+    loop = asyncio.get_running_loop()
+    for number, code in ENDING_SIGNALS.items():
+        loop.add_signal_handler(number, _end, app, code)
+    try:
+        code = await app.run_async()
+        return app.return_code if app.return_code else code
+    finally:
+        for number in ENDING_SIGNALS:
+            loop.remove_signal_handler(number)
+
+
+def _end(app: ConsoleApp, code: int) -> None:
+    """Leave as on `q`, so that Textual puts the terminal back; if that is stuck on a dead terminal, leave without it."""
+    app.exit(return_code=code)
+    watchdog = asyncio.get_running_loop().call_later(0.8, os._exit, code)
+    app.ending = watchdog

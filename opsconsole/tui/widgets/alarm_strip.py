@@ -1,0 +1,55 @@
+"""The second line: how bad it is, and the worst of it in words."""
+
+from __future__ import annotations
+
+from opsconsole.core.fleet import Alarm
+from opsconsole.core.wording import age_text
+from opsconsole.tui.paint import Row, cells, fit
+from opsconsole.tui.pane import Pane
+
+HINT = "n next ▸ "
+
+
+class AlarmStrip(Pane):
+    GROUND = "panel"
+
+    def rows(self, width: int, height: int) -> list[Row]:
+        if self.app.link_trouble:
+            return [self.row().put(" ✖ ", "strong", True, "crit_ground").column("  " + self.app.link_trouble, width - 3, "strong")]
+        if self.frame is None:
+            return [self.row().put("  waiting for the first word of the collector", "dim")]
+        alarms = self.frame.fleet.alarms
+        return [self._alarms(alarms, width) if alarms else self._calm()]
+
+    def _calm(self) -> Row:
+        frame = self.frame
+        total, live = len(frame.roster.nodes), int(frame.fleet.answering.sum())
+        if not total:
+            return self.row().put(" – ", "dim").put(" the fleet file names no node", "dim")
+        if live < total:
+            return self.row().put(" ◐ ", "info", True).put(f" {live} of {total} nodes have answered, no alarm yet", "dim")
+        return self.row().put(" ✔ ALL CLEAR ", "ok", True).put(" every node is fresh, nothing waits for you", "dim")
+
+    def _alarms(self, alarms: tuple[Alarm, ...], width: int) -> Row:
+        critical = sum(alarm.severity == 2 for alarm in alarms)
+        words = ("CRITICAL", "WARNING") if width >= 100 else ("CRIT", "WARN")
+        label = f" {'✖' if critical else '▲'} {critical} {words[0]} · {len(alarms) - critical} {words[1]} "
+        row = self.row().put(label, "strong", True, "crit_ground" if critical else "warn_ground")
+        hint = HINT if width >= 100 else ""
+        for number, alarm in enumerate(alarms):
+            if not self._put_alarm(row, alarm, width - len(hint), first=not number):
+                break
+        return row.to(width - len(hint)).put(hint, "accent")
+
+    def _put_alarm(self, row: Row, alarm: Alarm, end: int, first: bool) -> bool:
+        """Write one alarm when it fits; the first is cut to fit."""
+        age = " " + age_text(self.frame.fleet.at - alarm.since)
+        text = fit(alarm.text, cells(alarm.text)) if alarm.text.isprintable() else fit(alarm.text, 60)
+        room = end - row.used - 4 - cells(age)
+        if cells(text) > room:
+            if not first or room < 8:
+                return False
+            text = fit(text, room)
+        row.put("  ✖ " if alarm.severity == 2 else "  ▲ ", "crit" if alarm.severity == 2 else "warn", True)
+        row.put(text, "strong" if first else "text").put(age, "dim")
+        return True

@@ -1,0 +1,49 @@
+"""What waits for a person, worst first, each with the key that helps."""
+
+from __future__ import annotations
+
+from opsconsole.core.fleet import Alarm
+from opsconsole.core.wording import age_text
+from opsconsole.tui.paint import Row, cells, title
+from opsconsole.tui.pane import Pane
+
+HELPS = {"ttft": ("launch",), "ready": ("launch",), "throttle": ("drain",), "gpu": ("drain",), "ecc": ("drain",), "xid": ("drain",), "worker": ("drain",), "power": ("drain",)}
+"""Kind of alarm (before its "-") -> ids of actions that help."""
+
+
+class NeedsYou(Pane):
+    def rows(self, width: int, height: int) -> list[Row]:
+        alarms = self.frame.fleet.alarms if self.frame else ()
+        rows = [title(self.look, "WHAT NEEDS YOU", width, str(len(alarms)) if alarms else "", "warn", indent=1)]
+        if not alarms:
+            rows.append(self.row().put(" ✔ ", "ok", True).put("nothing" if self.frame else "not known yet", "dim"))
+        fits = max(0, height - 1) // 2
+        shown = alarms if len(alarms) <= fits else alarms[: max(0, fits - 1)]
+        for alarm in shown:
+            rows += self._alarm(alarm, width)
+        if len(shown) < len(alarms):
+            rows.append(self.row().column(f"   … and {len(alarms) - len(shown)} more: n goes through them", width, "dim"))
+        return rows
+
+    def _alarm(self, alarm: Alarm, width: int) -> list[Row]:
+        ink, glyph = ("crit", "✖") if alarm.severity == 2 else ("warn", "▲")
+        chosen = bool(alarm.node) and alarm.node == self.sight.node
+        age = age_text(self.frame.fleet.at - alarm.since)
+        first = self.row().put(f" {glyph} ", ink, True)
+        first.column(alarm.text, width - 4 - cells(age), "strong", chosen).put(age + " ", "dim")
+        helps = "  ".join(self._helps(alarm))
+        second = self.row().put("   ").column(alarm.detail or self._where(alarm), width - 5 - cells(helps), "dim").put(" " + helps + " ", "accent")
+        return [first, second]
+
+    def _where(self, alarm: Alarm) -> str:
+        row = self.frame.roster.node_row.get(alarm.node)
+        if row is None:
+            return ""
+        node = self.frame.roster.nodes[row]
+        models = sorted({worker.model for worker in self.frame.fleet.workers_of_node.get(node.name, ())})
+        return " · ".join(part for part in (node.site, node.rack, node.chip, *models) if part)
+
+    def _helps(self, alarm: Alarm) -> list[str]:
+        by_id = {action.id: action for action in self.app.actions}
+        wanted = HELPS.get(alarm.kind.split("-")[0], ()) or (("open",) if alarm.node else ())
+        return [f"{by_id[name].key_shown} {by_id[name].name}" for name in wanted if name in by_id]

@@ -1,0 +1,53 @@
+"""What runs on one node: alarms about it, our workers, and every process that holds its GPUs."""
+
+from __future__ import annotations
+
+from opsconsole.core.fleet import Process, Worker
+from opsconsole.core.wording import age_text, count_text, mib_text
+from opsconsole.tui.paint import Row, cells, title
+from opsconsole.tui.pane import Pane
+
+WORKER_GLYPHS = {"READY": ("●", "ok"), "STARTING": ("◐", "info"), "PENDING": ("◐", "info"), "DRAINING": ("▽", "accent"), "DRAINED": ("▽", "accent"),
+                 "STOPPING": ("▽", "accent"), "STOPPED": ("·", "faint"), "NOT_READY": ("▲", "warn"), "FAILED": ("✖", "crit")}
+
+
+class RunsHere(Pane):
+    def rows(self, width: int, height: int) -> list[Row]:
+        row = self.sight.chosen_row(self.frame) if self.frame else None
+        if row is None:
+            return []
+        node = self.frame.roster.nodes[row]
+        lines = self._alarms(node.name, width)
+        workers = self.frame.fleet.workers_of_node.get(node.name, ())
+        lines.append(title(self.look, "WORKERS HERE", width, str(len(workers) or "none"), indent=1))
+        lines += [self._worker(worker, width) for worker in workers]
+        processes = self.frame.fleet.processes.get(row, ())
+        lines += [self.row(), title(self.look, "PROCESSES ON ITS GPUS", width, str(len(processes) or "none"), indent=1)]
+        lines += [self._process(process, width) for process in processes]
+        if len(lines) > height:
+            lines = [*lines[: height - 1], self.row().put(f"   … {len(lines) - height + 1} more", "dim")]
+        return lines
+
+    def _alarms(self, node: str, width: int) -> list[Row]:
+        alarms = [alarm for alarm in self.frame.fleet.alarms if alarm.node == node]
+        if not alarms:
+            return []
+        lines = [title(self.look, "WHAT IS WRONG HERE", width, str(len(alarms)), "warn", indent=1)]
+        for alarm in alarms[:6]:
+            age = age_text(self.frame.fleet.at - alarm.since) + " "
+            lines.append(self.row().put(" ✖ " if alarm.severity == 2 else " ▲ ", "crit" if alarm.severity == 2 else "warn", True)
+                         .column(alarm.text, width - 4 - cells(age), "strong").put(" " + age, "dim"))
+            if alarm.detail:
+                lines.append(self.row().put("   ").column(alarm.detail, width - 3, "dim"))
+        return [*lines, self.row()]
+
+    def _worker(self, worker: Worker, width: int) -> Row:
+        glyph, ink = WORKER_GLYPHS.get(worker.state, ("·", "faint"))
+        gpus = "GPU " + ",".join(map(str, worker.gpus)) if worker.gpus else ""
+        state = worker.state.lower().replace("_", " ") + (f": {worker.phase}" if worker.phase else "")
+        return (self.row().put(f" {glyph} ", ink, True).column(worker.name, min(20, width - 36), "text").put(" ").column(gpus, 11, "dim")
+                .column(state, max(8, width - min(20, width - 36) - 33), ink).column(f"{count_text(worker.running)} run {count_text(worker.queue_depth)} wait", 16, "text", right=True))
+
+    def _process(self, process: Process, width: int) -> Row:
+        return (self.row().put("   ").column(str(process.pid), 8, "dim").column(process.name, max(8, width - 30), "text").put(" ")
+                .column(f"GPU {process.gpu}", 7, "dim").column(mib_text(process.mem_mib), 10, "text", right=True))

@@ -1,0 +1,22 @@
+"""The whole fleet in one line, for a terminal too small for more."""
+
+from __future__ import annotations
+
+from opsconsole.core.wording import count_text
+from opsconsole.tui.paint import Row
+from opsconsole.tui.pane import Pane
+
+
+class StatusLine(Pane):
+    def rows(self, width: int, height: int) -> list[Row]:
+        row = self.row()
+        if self.app.link_trouble:
+            return [row.column("✖ " + self.app.link_trouble, width, "crit")]
+        if self.frame is None:
+            return [row.column("◐ connecting …", width, "info")]
+        frame = self.frame
+        critical = sum(alarm.severity == 2 for alarm in frame.fleet.alarms)
+        warning = len(frame.fleet.alarms) - critical
+        glyph, ink = ("✖", "crit") if critical else (("▲", "warn") if warning else ("●", "ok"))
+        up = f"{int(frame.fleet.answering.sum())}/{len(frame.roster.nodes)} up"
+        return [row.column(f"{glyph} {up} ✖{critical} ▲{warning} queue {count_text(frame.headlines['queue_depth'])}", width, ink)]

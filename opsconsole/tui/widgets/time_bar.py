@@ -1,0 +1,39 @@
+"""Where in time the screen stands: how much trouble there was in the last minutes, and that this is now."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from opsconsole.core.fleet import HEADLINES
+from opsconsole.tui.paint import BARS, Row, buckets
+from opsconsole.tui.pane import Pane
+
+
+class TimeBar(Pane):
+    GROUND = "panel"
+
+    def rows(self, width: int, height: int) -> list[Row]:
+        row = self.row()
+        if self.frame is None or not self.frame.fleet.trend.shape[1] or width < 40:
+            return [row.put(" no history on the screen yet", "faint")]
+        fleet = self.frame.fleet
+        trouble = self._trouble()
+        room = width - 25
+        spans = min(room, len(trouble))
+        row.put(time.strftime(" %H:%M:%S ", time.gmtime(fleet.at - len(trouble))), "dim")
+        row.put("─" * (room - spans), "line")
+        for height_now in buckets(trouble, spans).tolist():
+            row.put(BARS[1 + int(min(6, height_now))] if height_now else "▁", "warn" if height_now else "faint")
+        return [row.put("┃", "strong").put(time.strftime(" %H:%M ", time.gmtime(fleet.at)), "dim").put(" LIVE ▸ ", "ok", True)]
+
+    def _trouble(self) -> np.ndarray:
+        """(T,) 0 to 6 for each second: nodes missing, by order of magnitude, and one step for a latency over every objective."""
+        trend = dict(zip(HEADLINES, self.frame.fleet.trend))
+        missing = np.nan_to_num(len(self.frame.roster.nodes) - trend["nodes_live"], nan=0.0)
+        height = np.minimum(6, np.ceil(np.log2(1 + missing)))
+        objectives = [model.ttft_p95_ms for model in self.frame.roster.models if model.ttft_p95_ms]
+        if objectives:
+            height = height + (np.nan_to_num(trend["ttft_p95_ms"]) > max(objectives))
+        return np.minimum(height, 6.0)

@@ -1,0 +1,22 @@
+"""One way to run a command in this process: its exit code, stdout and stderr."""
+
+import pytest
+
+from opsconsole.cli import act, doctor, history, root, show
+
+
+@pytest.fixture
+def opsconsole(monkeypatch, capsys):
+    """opsconsole(*arguments, session=...) -> (exit code, stdout, stderr)."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("OPSCONSOLE_DEBUG", "0")
+
+    def run(*arguments, session=None):
+        for module in (act, doctor, history, show):
+            if session is not None:
+                monkeypatch.setattr(module, "open_session", session.opened)
+        code = root.run(arguments)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
