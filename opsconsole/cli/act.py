@@ -81,13 +81,17 @@ def _act(settings, intent: Intent, only_plan: bool, yes: bool, wait: bool, as_js
         plan = session.plan(intent)
         _show(plan, as_json, as_data=only_plan or (as_json and bool(plan.refusal)))
         if plan.refusal:
-            narrate(f"refused: {plan.refusal}")
-            return Exit.REFUSED
+            return _refused(plan)
         if only_plan:
             return Exit.DONE
         if not yes:
             _confirm(plan, environment)
         return _perform(session, plan, wait, as_json)
+
+
+def _refused(plan: Plan) -> Exit:
+    narrate(f"refused: {plan.refusal}")
+    return Exit.CONFLICT if plan.conflict else Exit.REFUSED
 
 
 def _show(plan: Plan, as_json: bool, as_data: bool) -> None:
@@ -115,14 +119,10 @@ def _confirm(plan: Plan, environment: str) -> None:
 
 
 def _perform(session, plan: Plan, wait: bool, as_json: bool) -> int:
-    said = session.act(plan.intent)
+    said = session.act(plan)
     confirmed = next(said)
     if confirmed.refusal:
-        narrate(f"refused: the fleet has changed since the plan was shown: {confirmed.refusal}")
-        return Exit.REFUSED
-    if confirmed.steps != plan.steps:
-        narrate("the fleet has changed since the plan was shown; what is done now:")
-        _show(confirmed, as_json, as_data=False)
+        return _refused(confirmed)
     if not wait:
         narrate(GOES_ON)
         _print_receipt(confirmed, [], as_json)
@@ -159,6 +159,8 @@ def _print_receipt(plan: Plan, receipts: list[Progress], as_json: bool) -> None:
 
 
 def _exit_of(receipts: list[Progress], steps: int) -> int:
+    if any(progress.detail.get("conflict") for progress in receipts):
+        return Exit.CONFLICT
     if len(receipts) < steps or any(not progress.done or not (progress.ok or is_held(progress)) for progress in receipts):
         return Exit.FAILED
     return Exit.HELD if any(is_held(progress) for progress in receipts) else Exit.DONE

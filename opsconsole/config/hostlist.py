@@ -30,7 +30,7 @@ def _expand_one(part: str) -> list[str]:
     pieces = re.split(r"(\[[^\[\]]*\])", part)
     hosts = [""]
     for piece in pieces:
-        if piece.startswith("["):
+        if piece.startswith("[") and piece.endswith("]"):
             endings = _ranges(piece[1:-1])
         elif _NAME.fullmatch(piece):
             endings = [piece]

@@ -11,7 +11,7 @@ from typing import Any
 
 from opsconsole.control import wire
 from opsconsole.core.fleet import Fleet, Roster
-from opsconsole.core.plan import make_plan
+from opsconsole.core.plan import confirmed_plan, make_plan
 
 BACKLOG_LIMIT_BYTES = 4 * 1024 * 1024
 """A front that has so much unread misses frames until it reads again; answers are never dropped."""
@@ -101,8 +101,8 @@ class Counter:
         front.send({"k": "plan", "id": number, "plan": wire.plan_out(plan)})
 
     async def _act(self, front: _Front, number: int, request: dict[str, Any]) -> None:
-        """The plan is made anew, so that it is checked against the newest fleet; what was shown before is only a picture."""
-        plan = make_plan(self._fleet, wire.intent_in(request["intent"]), list(self._performer.under_way.values()))
+        under_way = list(self._performer.under_way.values())
+        plan = confirmed_plan(self._fleet, wire.intent_in(request["intent"]), request["shown"], under_way)
         front.send({"k": "plan", "id": number, "plan": wire.plan_out(plan)})
         if plan.refusal:
             return

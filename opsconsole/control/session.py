@@ -61,6 +61,10 @@ def value_of(message: dict[str, Any]) -> Plan | Progress | Series:
     raise SessionError(message.get("text", f"the collector answered {kind!r}"), 2)
 
 
+def _act_request(plan: Plan) -> dict[str, Any]:
+    return {"k": "act", "intent": wire.intent_out(plan.intent), "shown": [step.text for step in plan.steps]}
+
+
 class Session:
     """A blocking session, for commands. Use as a context manager."""
 
@@ -103,9 +107,12 @@ class Session:
     def plan(self, intent: Intent) -> Plan:
         return self._only({"k": "plan", "intent": wire.intent_out(intent)})
 
-    def act(self, intent: Intent) -> Iterator[Plan | Progress]:
-        """The plan first, then progress until every step is done; only the plan when it is refused."""
-        return self._answers({"k": "act", "intent": wire.intent_out(intent)})
+    def act(self, plan: Plan) -> Iterator[Plan | Progress]:
+        """Carries out a plan that was said yes to: the plan as it stands now first, then progress until every step is done.
+
+        Only a refused plan comes when it no longer holds: what is done is what was shown, or nothing.
+        """
+        return self._answers(_act_request(plan))
 
     def history(self, series: str, **query: Any) -> Series:
         """query: node, gpu, worker, since, until (epoch seconds), points."""
@@ -183,9 +190,9 @@ class AsyncSession:
     async def plan(self, intent: Intent) -> Plan:
         return (await self._all({"k": "plan", "intent": wire.intent_out(intent)}))[0]
 
-    def act(self, intent: Intent) -> AsyncIterator[Plan | Progress]:
+    def act(self, plan: Plan) -> AsyncIterator[Plan | Progress]:
         """As Session.act."""
-        return self._answers({"k": "act", "intent": wire.intent_out(intent)})
+        return self._answers(_act_request(plan))
 
     async def history(self, series: str, **query: Any) -> Series:
         """As Session.history."""

@@ -144,7 +144,7 @@ def intent_in(packed: dict[str, Any]) -> Intent:
 def plan_out(plan: Plan) -> dict[str, Any]:
     return {
         "intent": intent_out(plan.intent), "title": plan.title, "checks": plan.checks, "warnings": plan.warnings,
-        "changes": plan.changes, "refusal": plan.refusal,
+        "changes": plan.changes, "refusal": plan.refusal, "conflict": plan.conflict,
         "steps": [(step.text, step.node, step.worker, step.order) for step in plan.steps],
     }
 
@@ -152,7 +152,7 @@ def plan_out(plan: Plan) -> dict[str, Any]:
 def plan_in(packed: dict[str, Any]) -> Plan:
     return Plan(
         intent_in(packed["intent"]), packed["title"], tuple(Step(*step) for step in packed["steps"]), tuple(packed["checks"]),
-        tuple(packed["warnings"]), tuple(tuple(change) for change in packed["changes"]), packed["refusal"],
+        tuple(packed["warnings"]), tuple(tuple(change) for change in packed["changes"]), packed["refusal"], packed["conflict"],
     )
 
 

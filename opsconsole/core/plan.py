@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from opsconsole.core.fleet import LIVE, REACH_WORDS, Fleet, Model, Worker
 from opsconsole.core.place import GONE, free_gpus, place
@@ -12,6 +13,14 @@ from opsconsole.core.steps import Drain, Intent, Launch, Plan, Step
 def make_plan(fleet: Fleet, intent: Intent, under_way: Collection[Step] = ()) -> Plan:
     """The plan for an intent. under_way: steps of runs that have not ended; their workers and GPUs are not free for others."""
     return _launch(fleet, intent, under_way) if isinstance(intent, Launch) else _drain(fleet, intent, under_way)
+
+
+def confirmed_plan(fleet: Fleet, intent: Intent, shown: Collection[str], under_way: Collection[Step] = ()) -> Plan:
+    """The plan against the newest fleet, refused when its steps are not those that the operator was shown and said yes to."""
+    plan = make_plan(fleet, intent, under_way)
+    if plan.refusal or [step.text for step in plan.steps] == list(shown):
+        return plan
+    return replace(plan, steps=(), refusal="the fleet has changed since this plan was shown; make it again", conflict=True)
 
 
 def _launch(fleet: Fleet, intent: Launch, under_way: Collection[Step]) -> Plan:
@@ -82,7 +91,10 @@ def _drain(fleet: Fleet, intent: Drain, under_way: Collection[Step]) -> Plan:
     workers, refusal = _targets(fleet, intent.targets)
     if refusal:
         return Plan(intent, title, refusal=refusal)
-    refusal = _why_not(fleet, workers, {step.worker for step in under_way}) or _below_minimum(fleet, workers)
+    busy = next((worker.name for worker in workers if worker.name in {step.worker for step in under_way}), None)
+    if busy is not None:
+        return Plan(intent, title, refusal=f"another run is at work on {busy}", conflict=True)
+    refusal = _unreachable(fleet, workers) or _below_minimum(fleet, workers)
     if refusal:
         return Plan(intent, title, refusal=refusal)
     steps = tuple(_drain_step(worker, intent) for worker in workers)
@@ -111,13 +123,11 @@ def _targets(fleet: Fleet, names: tuple[str, ...]) -> tuple[list[Worker], str]:
     return list(found.values()), ""
 
 
-def _why_not(fleet: Fleet, workers: list[Worker], busy: set[str]) -> str:
+def _unreachable(fleet: Fleet, workers: list[Worker]) -> str:
     for worker in workers:
         row = fleet.roster.node_row[worker.node]
         if fleet.reach[row] != LIVE:
             return f"{worker.node} is {REACH_WORDS[fleet.reach[row]]}, so what {worker.name} has in flight is unknown"
-        if worker.name in busy:
-            return f"another run is at work on {worker.name}"
     return ""
 
 

@@ -56,6 +56,8 @@ class Plan:
     changes: tuple[tuple[str, str, str], ...] = ()
     """(what, now, after), in words."""
     refusal: str = ""
+    conflict: bool = False
+    """Refused because somebody else is at it, or the fleet has changed since: trying again later makes sense."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Ends the workers that a demo's nodes have started, which outlive their agents by design; never a process that is not theirs."""
+"""Ends what a demo has started and what outlives its starter by design (workers, collector); never a process that is not its own."""
 
 from __future__ import annotations
 
@@ -16,8 +16,13 @@ POLL_S = 0.05
 
 
 def end_workers(directory: Path) -> int:
-    """SIGTERM, then SIGKILL, to every worker recorded under the nodes of `directory`. Returns how many were alive."""
-    alive = [record for record in _records(directory) if _is_alive(record)]
+    """SIGTERM, then SIGKILL, to every process recorded under `directory`. Returns how many were alive."""
+    return end_processes(_records(directory))
+
+
+def end_processes(records: list[dict[str, Any]]) -> int:
+    """SIGTERM, then SIGKILL, to each recorded process that still runs. Returns how many did."""
+    alive = [record for record in records if _is_alive(record)]
     for record in alive:
         _signal(record, signal.SIGTERM)
     if not _wait(alive, TERM_LIMIT_S):
@@ -27,9 +32,15 @@ def end_workers(directory: Path) -> int:
     return len(alive)
 
 
+def record_of(pid: int) -> dict[str, Any]:
+    """What names this process and no later one with its number."""
+    return {"pid": pid, "start_time": start_time(pid), "boot_id": boot_id()}
+
+
 def _records(directory: Path) -> list[dict[str, Any]]:
+    """Of the nodes' workers, as their agents keep them, and of the demo's own helpers (`processes`)."""
     found = []
-    for path in directory.glob("*/.opsconsole/workers/*.json"):
+    for path in (*directory.glob("*/.opsconsole/workers/*.json"), *directory.glob("processes/*.json")):
         try:
             record = json.loads(path.read_text())
             if isinstance(record["pid"], int) and record["start_time"]:

@@ -15,26 +15,28 @@ from opsconsole.sim.gpus import MEM_SHARE_OF_WORKER, Gpus
 from opsconsole.sim.lines import SampleLine, encode, worker_lines
 
 GPUS_BY_DEFAULT = 8
+SEED_BY_DEFAULT = 7
 HOT_C = 32.0
 OCCUPIED_SHARE = 0.85
 """Share of the GPUs that have a worker when the world begins."""
 FAULTS = ("lost", "hot", "silent", "cut")
 
 
-def gpu_count(spec: Any) -> int:
-    """How many GPUs a node of the fleet file has: `gpus = "sim:4"` says 4."""
-    text = str(spec.gpus).removeprefix("sim:")
-    return int(text) if text.isdigit() else GPUS_BY_DEFAULT
+def count_and_seed(spec: Any) -> tuple[int, int]:
+    """What a node of the fleet file says of its simulation: `gpus = "sim:4"`, or `"sim:4:17"` with a seed."""
+    count, _, seed = str(spec.gpus).removeprefix("sim:").partition(":")
+    return (int(count) if count.isdigit() else GPUS_BY_DEFAULT), (int(seed) if seed.isdigit() else SEED_BY_DEFAULT)
 
 
 class World:
-    """specs: nodes with name, chip and gpus; models: with name, gpus and slots. N nodes, G GPUs in node order."""
+    """specs: nodes with name, chip and gpus; models: with name, gpus and slots. N nodes, G GPUs in node order. seed None: the first spec's."""
 
-    def __init__(self, specs: Sequence[Any], models: Sequence[Any], seed: int = 7, at: float = 1_700_000_000.0):
-        self.specs, self.models, self.seed, self.at = tuple(specs), tuple(models), seed, at
+    def __init__(self, specs: Sequence[Any], models: Sequence[Any], seed: int | None = None, at: float = 1_700_000_000.0):
+        self.specs, self.models, self.at = tuple(specs), tuple(models), at
+        self.seed = seed if seed is not None else count_and_seed(self.specs[0])[1] if self.specs else SEED_BY_DEFAULT
         self.row = {spec.name: row for row, spec in enumerate(self.specs)}
-        self.random = np.random.default_rng(seed)
-        counts = [gpu_count(spec) for spec in self.specs]
+        self.random = np.random.default_rng(self.seed)
+        counts = [count_and_seed(spec)[0] for spec in self.specs]
         self.gpu_start = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)  # (N+1,)
         self.chips = [spec.chip if spec.chip in CHIPS else "H100" for spec in self.specs]
         self.gpus = Gpus([chip for chip, count in zip(self.chips, counts, strict=True) for _ in range(count)], self.random)

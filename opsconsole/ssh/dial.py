@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import errno
+import os
 import socket
 from collections.abc import AsyncIterator
 
@@ -78,7 +79,7 @@ async def _connect(resolver: Resolver, target: Target, limit_s: float) -> socket
                 except OSError as error:
                     if error.errno in (errno.EMFILE, errno.ENFILE):
                         raise
-                    reason = f"{target.where}: {error.strerror or error}".replace("Connect call failed", "refused")
+                    reason = f"{target.where}: {os.strerror(error.errno) if error.errno else error}"
     except TimeoutError:
         pass
     raise NoAnswer(reason)

@@ -65,6 +65,8 @@ def _of_ssh(error: asyncssh.Error, target: Target) -> LinkFailure:
             )
         return LinkFailure(UNREACHABLE, f"{target.where} and this console share no algorithm: {error.reason}", True)
     if isinstance(error, asyncssh.ConnectionLost):
+        if "keepalive" in error.reason:
+            return LinkFailure(UNREACHABLE, f"no answer from {target.where}")
         return LinkFailure(UNREACHABLE, f"{target.where} closed the connection{_detail(error)}")
     if isinstance(error, asyncssh.ChannelOpenError):
         return LinkFailure(UNREACHABLE, f"{target.where} opens no further session ({error.reason}); connecting anew")

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import asyncssh
 
+from opsconsole.core.fleet import HUNG, UNREACHABLE
 from opsconsole.ssh.failures import LinkFailure, put_into_words
 from opsconsole.ssh.hosts import Target
 from opsconsole.ssh.ramp import Backoff
@@ -36,7 +37,7 @@ class Jump:
                 self._opening = asyncio.create_task(self._connect())
             await asyncio.shield(self._opening)
         if self._connection is None:
-            raise self.failure or LinkFailure(put_into_words(ConnectionError("lost"), self.target).reach, f"jump {self.target.name}: lost")
+            raise self.failure or LinkFailure(UNREACHABLE, f"jump {self.target.name}: lost")
         return self._connection
 
     async def _connect(self) -> None:
@@ -61,7 +62,8 @@ class Jump:
 
     def _fail(self, error: Exception) -> None:
         said = put_into_words(error, self.target)
-        self.failure = LinkFailure(said.reach, f"jump {self.target.name}: {said.cause}", said.is_refused)
+        reach = UNREACHABLE if said.reach == HUNG else said.reach  # it is the jump host that hangs, not those behind it
+        self.failure = LinkFailure(reach, f"jump {self.target.name}: {said.cause}", said.is_refused)
         self._next_mono = time.monotonic() + self._backoff.next_s(said.is_refused)
 
     async def close(self) -> None:

@@ -8,7 +8,6 @@ ends a connection becomes one `Lost` with its cause, and after a pause that grow
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +19,7 @@ from opsconsole.ssh.bootstrap import command
 from opsconsole.ssh.dial import accepts
 from opsconsole.ssh.failures import LinkFailure, put_into_words
 from opsconsole.ssh.hosts import HostsError, Spec, Target
+from opsconsole.ssh.lines import Flood
 from opsconsole.ssh.listening import Listener
 from opsconsole.ssh.ramp import Backoff
 from opsconsole.ssh.session import AgentSession, Phase
@@ -71,7 +71,7 @@ class SshLink:
                 await self._once()
             except Exception as error:  # every way a connection can fail ends as a sentence on the screen
                 failure = self._explain(error)
-            if time.monotonic() - began_mono > STEADY_AFTER_S and self._told is None:
+            if time.monotonic() - began_mono > STEADY_AFTER_S and self._listener is not None and self._listener.has_sampled:
                 backoff.reset()
             self._tell(failure)
             await asyncio.sleep(backoff.next_s(failure.is_refused))
@@ -85,6 +85,7 @@ class SshLink:
 
     async def _once(self) -> None:
         """One connection from beginning to end; always ends by an exception."""
+        self._listener = None
         self._target = target = self._shared.hosts.target(self._spec)
         run_agent = command(self._spec.python, self._shared.bundle)
         connection, jump = await self._shared.open(target, self._told is not None)
@@ -115,9 +116,11 @@ class SshLink:
         try:
             with self._shared.pulse.watching(self):
                 raise await ended
+        except Flood:
+            connection.abort()  # nothing more of it is to be decrypted
+            raise
         finally:
-            with contextlib.suppress(OSError):
-                self._session.end()
+            self._session.end()
 
     def _explain(self, error: Exception) -> LinkFailure:
         """The cause as the operator should read it: a jump host's where that is to blame."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from enum import Enum
@@ -50,13 +51,15 @@ class AgentSession(asyncssh.SSHClientSession):
         self._channel.write(opening())
 
     def say(self, message: dict[str, Any]) -> None:
-        if not self._channel.is_closing():
-            self._channel.write(encode(message))
+        with contextlib.suppress(OSError):  # the channel may end at any moment; `connection_lost` tells
+            if not self._channel.is_closing():
+                self._channel.write(encode(message))
 
     def end(self) -> None:
         """The end of its input is what the agent goes by; a signal would be refused by sshd for root."""
-        if not self._channel.is_closing():
-            self._channel.write_eof()
+        with contextlib.suppress(OSError):
+            if not self._channel.is_closing():
+                self._channel.write_eof()
 
     def data_received(self, data: bytes, datatype: Any) -> None:
         if self._failure is not None:

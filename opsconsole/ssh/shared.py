@@ -12,9 +12,9 @@ from typing import Any, Protocol
 
 import asyncssh
 
-from opsconsole.core.fleet import HOST_KEY_CHANGED, HOST_KEY_UNKNOWN
+from opsconsole.core.fleet import HOST_KEY_CHANGED, HOST_KEY_UNKNOWN, UNREACHABLE
 from opsconsole.ssh.bundle import Bundle, agent_bundle
-from opsconsole.ssh.dial import CONNECT_LIMIT_S, Resolver, connected, greeting
+from opsconsole.ssh.dial import CONNECT_LIMIT_S, NoAnswer, Resolver, connected, greeting
 from opsconsole.ssh.failures import LinkFailure
 from opsconsole.ssh.hostkeys import HostKeys, Witness, is_changed, refusal
 from opsconsole.ssh.hosts import Hosts, Target
@@ -99,16 +99,23 @@ class Shared:
         """A checked and authenticated connection. Raises what `put_into_words` understands."""
         options = {**await self._options_of(target), **more}
         if target.jump is not None:
-            jump = self.jump(target.jump)
-            tunnel = await jump.connection()
-            async with self.lanes.through(target.jump.where, was_lost):
-                return await self._hand_shake(target, {**options, "tunnel": tunnel}), jump
+            return await self._open_behind(target, target.jump, was_lost, options)
         if target.proxy_command:
-            async with self.lanes.handshakes:
-                return await self._hand_shake(target, {**options, "proxy_command": target.proxy_command}), None
-        async with self._greeted(target, was_lost) as sock, self.lanes.handshakes:
-            connection = await self._hand_shake(target, {**options, "sock": sock.dup()})
-            return connection, None
+            return await self.lanes.shake(self._hand_shake(target, {**options, "proxy_command": target.proxy_command})), None
+        async with self._greeted(target, was_lost) as sock:
+            return await self.lanes.shake(self._hand_shake(target, {**options, "sock": sock.dup()})), None
+
+    async def _open_behind(self, target: Target, hop: Target, was_lost: bool, options: dict[str, Any]) -> tuple[asyncssh.SSHClientConnection, Jump]:
+        jump = self.jump(hop)
+        tunnel = await jump.connection()
+        try:
+            async with self.lanes.through(hop.where, was_lost):
+                connection = await self.lanes.shake(self._hand_shake(target, {**options, "tunnel": tunnel}))
+        except asyncssh.ChannelOpenError as error:
+            raise NoAnswer(f"no answer from {target.where}, seen from jump {hop.name}: {error.reason}") from None
+        except TimeoutError:
+            raise NoAnswer(f"no answer from {target.where}, seen from jump {hop.name}") from None
+        return connection, jump
 
     @contextlib.asynccontextmanager
     async def _greeted(self, target: Target, was_lost: bool) -> AsyncIterator[Any]:
@@ -119,6 +126,7 @@ class Shared:
 
     async def _options_of(self, target: Target) -> dict[str, Any]:
         host_keys = self.host_keys(target.known_hosts)
+        host_keys.reload()  # the operator may have mended what was refused
         return {
             "host": target.host, "port": target.port, "username": target.user,
             "known_hosts": host_keys.find(target.host_key_name or target.host, target.port),
@@ -131,15 +139,16 @@ class Shared:
             return await asyncssh.connect(options=self._options, **{**options, "config": None, "client_factory": lambda: witness})
         except asyncssh.HostKeyNotVerifiable:
             raise self._refused(target, witness) from None
+        except asyncssh.ConnectionLost:
+            hint = "its sshd may limit logins (MaxStartups, PerSourcePenalties)"
+            raise LinkFailure(UNREACHABLE, f"{target.where} closed the connection during login; {hint}") from None
 
     def _refused(self, target: Target, witness: Witness) -> LinkFailure:
         host_keys = self.host_keys(target.known_hosts)
         name = target.host_key_name or target.host
         match = host_keys.find(name, target.port)
         reach = HOST_KEY_CHANGED if is_changed(match, witness.offered) else HOST_KEY_UNKNOWN
-        cause = refusal(match, witness.offered, name, target.port, target.known_hosts)
-        host_keys.reload()  # so that the next attempt sees what the operator has mended
-        return LinkFailure(reach, cause)
+        return LinkFailure(reach, refusal(match, witness.offered, name, target.port, target.known_hosts))
 
 
 async def shut(connection: asyncssh.SSHClientConnection) -> None:

@@ -261,13 +261,13 @@ class ConsoleApp(App[int], inherit_bindings=False):
             return
         phrase = phrase_for(plan) if self.settings.environment == "production" else ""
         if await self.push_screen_wait(PlanConfirm(plan, phrase)):
-            await self._act(intent, plan)
+            await self._act(plan)
 
-    async def _act(self, intent: Intent, confirmed: Plan) -> None:
+    async def _act(self, confirmed: Plan) -> None:
         run = self.run_shown = RunShown(confirmed.title, len(confirmed.steps))
         self._show_run()
         try:
-            async for news in self.session.act(intent):
+            async for news in self.session.act(confirmed):
                 run.planned(news) if isinstance(news, Plan) else run.progressed(news)
                 self._show_run()
         except Exception as error:  # as above; the collector goes on by itself

@@ -19,8 +19,14 @@ UNKNOWN_CELL, HOT_CELL, BROKEN_CELL, STALE_CELL, LOST_CELL = range(RAMP_STEPS, R
 """Cells of the map that are no step of the ramp."""
 METRICS = {"util": ("util_pct", 0.0, 100.0, "%"), "temp": ("temp_c", 30.0, 90.0, "°C"), "mem": ("", 0.0, 1.0, "% of memory"), "power": ("", 0.0, 1.0, "% of limit")}
 """What the map can show: column, value of the first and last step of the ramp, unit. mem and power are shares."""
-GLYPHS = {"ok": "●", "loading": "◐", "draining": "▽", "warn": "▲", "stale": "◌", "crit": "✖", "connecting": "◌"}
+GLYPHS = {"ok": "●", "loading": "◐", "draining": "▽", "warn": "▲", "crit": "✖", "stale": "◌", "connecting": "◌"}
 INKS = {"ok": "ok", "loading": "info", "draining": "accent", "warn": "warn", "stale": "info", "crit": "crit", "connecting": "dim"}
+
+
+STATES = tuple(GLYPHS)
+HEARD = (LIVE, NO_DRIVER)
+_COMING = frozenset(("STARTING", "PENDING"))
+_LEAVING = frozenset(("DRAINING", "DRAINED", "STOPPING"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,27 +90,39 @@ class Frame:
 
     def state(self, row: int) -> str:
         """The word behind a node's glyph: a key of GLYPHS."""
-        reach = int(self.fleet.reach[row])
-        if reach not in (LIVE, NO_DRIVER):
-            return {STALE: "stale", CONNECTING: "connecting"}.get(reach, "crit")
-        if self.severity[row]:
-            return ("ok", "warn", "crit")[self.severity[row]]
-        states = {worker.state for worker in self.fleet.workers_of_node.get(self.roster.nodes[row].name, ())}
-        if states & {"STARTING", "PENDING"}:
-            return "loading"
-        return "draining" if states & {"DRAINING", "DRAINED", "STOPPING"} else "ok"
+        return STATES[self.states[row]]
+
+    @cached_property
+    def states(self) -> list[int]:
+        """Place in STATES of each node's word, (N,)."""
+        reach, worst = self.fleet.reach, np.array(self.severity, np.int64)
+        found = np.where(worst > 0, worst + (STATES.index("warn") - 1), 0)
+        calm = found == 0
+        for names, word in ((_LEAVING, "draining"), (_COMING, "loading")):
+            rows = self._rows_with(names)
+            found[rows[calm[rows]]] = STATES.index(word)
+        found[~np.isin(reach, HEARD)] = STATES.index("crit")
+        found[reach == STALE] = STATES.index("stale")
+        found[reach == CONNECTING] = STATES.index("connecting")
+        return found.tolist()
+
+    def _rows_with(self, states: frozenset[str]) -> np.ndarray:
+        """Rows of nodes with a worker in one of these states."""
+        row_of = self.roster.node_row
+        return np.array(sorted({row_of[worker.node] for worker in self.fleet.workers if worker.state in states and worker.node in row_of}), np.int64)
+
+    @cached_property
+    def lost(self) -> np.ndarray:
+        """(N,) whether nothing is heard of a node now, so that its values are only the last ones."""
+        return ~np.isin(self.fleet.reach, (*HEARD, STALE))
 
     def is_lost(self, row: int) -> bool:
-        """Whether nothing is heard of a node now, so that its values are only the last ones."""
-        return int(self.fleet.reach[row]) not in (LIVE, NO_DRIVER, STALE)
+        return bool(self.lost[row])
 
     @cached_property
     def counts(self) -> dict[str, int]:
         """Nodes by state word."""
-        found = dict.fromkeys(GLYPHS, 0)
-        for row in range(len(self.roster.nodes)):
-            found[self.state(row)] += 1
-        return found
+        return dict(zip(STATES, np.bincount(np.array(self.states, np.int64), minlength=len(STATES)).tolist()))
 
     @cached_property
     def headlines(self) -> dict[str, float]:
@@ -137,7 +155,7 @@ class Frame:
         reach = fleet.reach[node_of_gpu]
         marks[reach == STALE] = STALE_CELL
         marks[(reach == CONNECTING)] = UNKNOWN_CELL
-        marks[~np.isin(reach, (LIVE, NO_DRIVER, STALE, CONNECTING))] = LOST_CELL
+        marks[~np.isin(reach, (*HEARD, STALE, CONNECTING))] = LOST_CELL
         return marks
 
     def cells(self, metric: str) -> np.ndarray:

@@ -32,6 +32,13 @@ def milliseconds(value: float | None) -> str:
     return f"{value:.0f}ms" if value < 1000 else (f"{value / 1000:.2f}s" if value < 10_000 else f"{value / 1000:.0f}s")  # type: ignore[operator]
 
 
+def watts(value: float | None) -> str:
+    """Power in at most six cells and no finer than it is steady: 405W, 2.7kW."""
+    if not is_known(value):
+        return UNKNOWN
+    return f"{value:.0f}W" if value < 1000 else (f"{value / 1000:.1f}kW" if value < 99_950 else f"{value / 1000:.0f}kW")  # type: ignore[operator]
+
+
 def fit(text: str, width: int, right: bool = False) -> str:
     """`text` in exactly `width` cells, harmless; "…" marks a cut."""
     if width <= 0:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from opsconsole.control.session import Series
-from opsconsole.core.plan import make_plan
+from opsconsole.core.plan import confirmed_plan, make_plan
 from opsconsole.core.steps import Progress
 
 
@@ -29,9 +29,9 @@ class StandIn:
     def plan(self, intent):
         return make_plan(self.fleets[0], intent)
 
-    def act(self, intent):
-        self.acted.append(intent)
-        plan = make_plan(self.newest, intent)
+    def act(self, plan):
+        self.acted.append(plan.intent)
+        plan = confirmed_plan(self.newest, plan.intent, [step.text for step in plan.steps])
         yield plan
         if not plan.refusal:
             yield from self.answers

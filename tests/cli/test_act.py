@@ -78,7 +78,7 @@ def test_refused_when_the_fleet_has_changed_since_the_plan(opsconsole):
     session = StandIn(SERVING)
     session.newest = fleet_of({})
     code, _, err = opsconsole("drain", "w1", "--yes", session=session)
-    assert code == 4 and "has changed since" in err
+    assert code == 4 and "there is no worker" in err
 
 
 def test_nobody_to_ask(opsconsole):
@@ -135,3 +135,15 @@ def test_hostile_words_from_a_node_are_cleaned(opsconsole):
     answers = [word("w1", text="\x1b[2Jgone\x07", proof="a\u202eb", **{"x\x1b]0;": ["\x9b31m"]})]
     _, out, err = opsconsole("drain", "w1", "--yes", session=StandIn(SERVING, answers=answers))
     assert not {"\x1b", "\x07", "\u202e", "\x9b"} & set(out + err)
+
+
+def test_a_plan_whose_steps_have_changed_is_a_conflict(opsconsole):
+    session = StandIn(SERVING)
+    session.newest = fleet_of({"n2": [worker_fields("demo-1")]})
+    code, _, err = opsconsole("launch", "demo", "--yes", session=session)
+    assert code == 6 and "the fleet has changed since" in err
+
+
+def test_a_worker_that_somebody_else_holds_is_a_conflict(opsconsole):
+    session = StandIn(SERVING, answers=[word("w1", ok=False, text="held by order 17", conflict=True)])
+    assert opsconsole("drain", "w1", "--yes", session=session)[0] == 6

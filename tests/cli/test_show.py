@@ -37,7 +37,8 @@ def test_the_json_of_a_node_is_pinned(opsconsole):
         "temp_c": 55, "sm_clock_mhz": 1900, "queue_depth": WORKER.queue_depth, "running": WORKER.running, "in_flight": WORKER.in_flight,
         "tokens_per_s": WORKER.tokens_per_s, "requests_per_s": WORKER.requests_per_s, "ttft_p95_ms": WORKER.ttft_p95_ms,
         "itl_p95_ms": WORKER.itl_p95_ms, "kv_used_pct": WORKER.kv_used_pct, "cpu_pct": 10, "load1": 1.5, "disk_free_mib": 90000,
-        "host_mem_used_mib": 4000, "host_mem_total_mib": 500000, "net_rx_mib_s": 1, "net_tx_mib_s": 2, "cpu_count": 64, "driver": "580.95", "python": "3.11.2", "clock_offset_s": 0,
+        "host_mem_used_mib": 4000, "host_mem_total_mib": 500000, "net_rx_mib_s": 1, "net_tx_mib_s": 2,
+        "cpu_count": 64, "driver": "580.95", "python": "3.11.2", "clock_offset_s": 0,
     }
 
 

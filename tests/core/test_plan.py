@@ -13,7 +13,7 @@ import pytest
 from opsconsole.core.events import Lost
 from opsconsole.core.fleet import HUNG, Model, opening
 from opsconsole.core.fold import fold
-from opsconsole.core.plan import make_plan
+from opsconsole.core.plan import confirmed_plan, make_plan
 from opsconsole.core.steps import Drain, Launch, Step
 from tests.telemetry import linked, roster, sampled, tick, worker_fields
 
@@ -44,11 +44,23 @@ def test_plan(case):
     expect = data["expect"]
     assert [step.text for step in plan.steps] == expect.get("steps", [])
     assert bool(plan.refusal) == ("refusal" in expect)
+    assert plan.conflict == expect.get("conflict", False)
     for words in expect.get("refusal", ()):
         assert words in plan.refusal
     if "changes" in expect:
         assert [list(change) for change in plan.changes] == expect["changes"]
     assert list(plan.warnings) == expect.get("warnings", [])
+
+
+def test_what_was_confirmed_is_done_or_nothing():
+    fleet = fleet_of_situation({"nodes": {"n1": {}, "n2": {}}})
+    intent = Launch("demo")
+    shown = [step.text for step in make_plan(fleet, intent).steps]
+    assert confirmed_plan(fleet, intent, shown) == make_plan(fleet, intent)
+    moved = confirmed_plan(fleet, intent, ["start demo-1 on n2, GPU 3"])
+    assert moved.conflict and moved.steps == () and "changed" in moved.refusal
+    refused = confirmed_plan(fleet, Launch("llama"), [])
+    assert refused.refusal and not refused.conflict
 
 
 def test_there_are_cases_of_both_kinds_and_both_ends():

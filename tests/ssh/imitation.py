@@ -48,8 +48,8 @@ async def behave(process: Any) -> None:
 class Imitation:
     """A server with one operator key; `act` is played for each session."""
 
-    def __init__(self, home: Path, act: Act, authorized: bool = True, sessions: bool = True) -> None:
-        self.home, self.act, self.authorized, self.sessions = home, act, authorized, sessions
+    def __init__(self, home: Path, act: Act, authorized: bool = True) -> None:
+        self.home, self.act, self.authorized = home, act, authorized
         self.host_key = asyncssh.generate_private_key("ssh-ed25519")
         self.operator = asyncssh.generate_private_key("ssh-ed25519")
         self.attempts = 0
@@ -98,11 +98,6 @@ class _Server(asyncssh.SSHServer):
 
     def validate_public_key(self, username: str, key: Any) -> bool:
         return self._imitation.authorized and key == self._imitation.operator.convert_to_public()
-
-    def session_requested(self) -> Any:
-        if not self._imitation.sessions:
-            raise asyncssh.ChannelOpenError(asyncssh.OPEN_RESOURCE_SHORTAGE, "no more sessions")
-        return True
 
 
 @contextlib.asynccontextmanager

@@ -2,6 +2,8 @@
 
 import asyncio
 import resource
+import tempfile
+from pathlib import Path
 
 import asyncssh
 import pytest
@@ -181,9 +183,6 @@ async def test_a_server_that_speaks_evil(greeting):
 
 async def failure_of(talk):
     async with bare_server(talk) as port:
-        import tempfile
-        from pathlib import Path
-
         with tempfile.TemporaryDirectory() as home:
             key = Path(home) / "operator"
             asyncssh.generate_private_key("ssh-ed25519").write_private_key(str(key))
@@ -211,16 +210,6 @@ async def test_a_start_that_fails(tmp_path, says, status, reach, words):
     async with Imitation(tmp_path, act).serving() as imitation:
         lost, _ = await lost_to(imitation)
     assert lost.reach == reach and words in lost.cause
-
-
-async def test_no_further_session_makes_a_new_connection(tmp_path):
-    async with Imitation(tmp_path, behave, sessions=False).serving() as imitation:
-        shared = Shared.from_config(settings(tmp_path / "known_hosts"))
-        async with running(shared, SshLink(imitation.spec(), shared)) as heard:
-            lost = await heard.first(Lost)
-            imitation.sessions = True
-            await heard.first(Sampled, 3.0)
-        assert lost.reach == UNREACHABLE and "session" in lost.cause and imitation.attempts >= 2
 
 
 async def test_hello_zip_orders_and_answers(tmp_path):

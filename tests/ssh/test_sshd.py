@@ -4,11 +4,14 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
+import subprocess
+from pathlib import Path
 
 import pytest
 
-from opsconsole.core.events import Linked, Lost, Sampled
+from opsconsole.core.events import Answered, Linked, Lost, Sampled
 from opsconsole.core.fleet import AUTH_FAILED, HOST_KEY_CHANGED, HOST_KEY_UNKNOWN, NO_PYTHON, UNREACHABLE
 from opsconsole.ssh.link import Shared, SshLink
 from tests.ssh.sshd import HAS_SSHD, Sshd, make_key, running, settings, spec
@@ -178,8 +181,6 @@ def _kill_sessions(server):
 
 
 async def test_orders_reach_the_agent_and_answers_come_back(sshd, operator_key, known_hosts):
-    from opsconsole.core.events import Answered
-
     shared = Shared.from_config(settings(known_hosts))
     link = SshLink(node(sshd, operator_key), shared)
     assert not link.send({"op": "ping"}), "nothing to send through yet"
@@ -188,3 +189,59 @@ async def test_orders_reach_the_agent_and_answers_come_back(sshd, operator_key, 
         assert link.send(json.loads('{"op": "drain", "id": "o1", "worker": "nobody", "deadline_s": 1, "on_deadline": "hold"}'))
         answer = (await heard.first(Answered)).answer
     assert answer.id == "o1" and not answer.ok and answer.done
+
+
+async def test_a_server_that_opens_no_session_is_tried_with_a_new_connection(sshd, operator_key, known_hosts):
+    usual = sshd.config.read_text()
+    sshd.config.write_text(usual + "MaxSessions 0\n")
+    sshd.stop()
+    sshd.start()
+    shared = Shared.from_config(settings(known_hosts))
+    async with running(shared, SshLink(node(sshd, operator_key), shared)) as heard:
+        lost = await heard.first(Lost)
+        assert lost.reach == UNREACHABLE and "opens no further session" in lost.cause
+        sshd.config.write_text(usual)
+        sshd.stop()
+        sshd.start()
+        await heard.first(Sampled)
+
+
+async def test_a_host_certificate_is_enough(sshd, tmp_path, operator_key, known_hosts):
+    authority = make_key(tmp_path / "authority")
+    sign = ["ssh-keygen", "-q", "-s", authority, "-I", "node", "-h", "-n", "127.0.0.1", sshd.home / "host_key.pub"]
+    subprocess.run(sign, check=True, capture_output=True)
+    sshd.config.write_text(sshd.config.read_text() + f"HostCertificate {sshd.home}/host_key-cert.pub\n")
+    sshd.stop()
+    sshd.start()
+    known_hosts.write_text(f"@cert-authority 127.0.0.1 {' '.join(Path(f'{authority}.pub').read_text().split()[:2])}\n")
+    shared = Shared.from_config(settings(known_hosts))
+    async with running(shared, SshLink(node(sshd, operator_key), shared)) as heard:
+        await heard.first(Sampled)
+
+
+async def test_the_operators_ssh_agent_serves_an_encrypted_key(sshd, tmp_path, operator_key, known_hosts, monkeypatch):
+    if shutil.which("ssh-agent") is None:
+        pytest.skip("needs ssh-agent")
+    socket_path = tmp_path / "agent.sock"
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", socket_path], stdout=subprocess.DEVNULL)
+    try:
+        while not socket_path.exists():
+            await asyncio.sleep(0.02)
+        subprocess.run(["ssh-add", "-q", operator_key], check=True, env={**os.environ, "SSH_AUTH_SOCK": str(socket_path)})
+        subprocess.run(["ssh-keygen", "-q", "-p", "-N", "secret", "-f", operator_key], check=True)
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(socket_path))
+        shared = Shared.from_config(settings(known_hosts))
+        async with running(shared, SshLink(node(sshd, operator_key), shared)) as heard:
+            await heard.first(Sampled)
+    finally:
+        agent.terminate()
+        agent.wait(5)
+
+
+async def test_a_dead_port_behind_a_jump_host(sshd, operator_key, known_hosts, tmp_path):
+    config = tmp_path / "ssh_config"
+    config.write_text(f"Host door\n HostName 127.0.0.1\n Port {sshd.port}\n IdentityFile {operator_key}\n")
+    shared = Shared.from_config(settings(known_hosts, config))
+    async with running(shared, SshLink(spec(address="127.0.0.1", port=1, identity=str(operator_key), jump="door"), shared)) as heard:
+        lost = await heard.first(Lost)
+    assert lost.reach == UNREACHABLE and lost.cause.startswith("no answer from 127.0.0.1:1, seen from jump door")

@@ -32,9 +32,8 @@ class StandIn:
             return Plan(intent, "drain something", refusal=self.refusal)
         return make_plan(self.fleet, intent)
 
-    async def act(self, intent: Intent) -> AsyncIterator[Plan | Progress]:
-        self.acted.append(intent)
-        plan = make_plan(self.fleet, intent)
+    async def act(self, plan: Plan) -> AsyncIterator[Plan | Progress]:
+        self.acted.append(plan.intent)
         yield plan
         for number, step in enumerate(plan.steps):
             yield Progress(number, step.worker, step.node, True, False, "no new requests; 3 in flight")

@@ -38,7 +38,7 @@ class View(Screen[None], inherit_bindings=False):
         yield StatusLine()
 
     def compose_body(self) -> ComposeResult:
-        raise NotImplementedError
+        yield from ()
 
     @property
     def crumb(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import numpy as np
 from rich.color import Color
 from rich.segment import Segment
 from rich.style import Style
+from textual.strip import Strip
 
 from opsconsole.core.fleet import CONNECTING
 from opsconsole.tui.frame import BROKEN_CELL, HOT_CELL, LOST_CELL, METRICS, RAMP_STEPS, STALE_CELL, UNKNOWN_CELL, Frame, Group
@@ -40,61 +41,102 @@ def _colour(look: Look, cell: int) -> Color:
 
 
 class FleetMap(Pane):
-    """Zooms out by itself: a cell a GPU, then a character a node, then two nodes a character."""
+    """Zooms out by itself: a cell a GPU, then a character a node, then two nodes a character.
+
+    The lines without the cursor are kept as long as frame, metric, look and size stay, so that moving costs one line or two."""
+
+    def __init__(self, **options: object) -> None:
+        super().__init__(**options)
+        self._bare: list[Row] = []
+        self._bare_for: tuple[object, ...] = ()
+        self._place_of: dict[int, tuple[int, int, int]] = {}
+        """Row of a node -> its line, and the first cell of it and the cell behind it."""
+        self._is_boxed = True
+        """Whether the cursor stands around a node, not in its place."""
 
     def rows(self, width: int, height: int) -> list[Row]:
-        if self.frame is None or not self.frame.groups or width < 30:
+        if self.frame is None or not self.frame.groups or width < 30 or height < 3:
             return [title(self.look, "FLEET MAP", width)]
-        groups, room = self.frame.groups, height - 2
-        cells = self.frame.cells(self.sight.metric)
-        unit = METRICS[self.sight.metric][3]
-        caption, blocks = self._closest(groups, cells, width, room)
-        head = title(self.look, "FLEET MAP", width, f"{self.sight.metric} {unit} · {caption} · m metric" if width >= 60 else f"{self.sight.metric} · {caption}")
-        return [head, *self._placed(blocks, room, width), self._legend(width)]
+        key = (self.frame, self.sight.metric, self.look, width, height)
+        if self._bare_for != key:
+            self._bare_for = key
+            self._bare = self._drawn_map(width, height)
+        place = self._place_of.get(self.sight.chosen_row(self.frame))
+        if place is None:
+            return self._bare
+        lines = list(self._bare)
+        if place[0] < height - 1:
+            lines[place[0]] = self._with_cursor(lines[place[0]], *place[1:])
+        return lines
 
-    def _closest(self, groups: tuple[Group, ...], cells: np.ndarray, width: int, room: int) -> tuple[str, list[list[Row]]]:
+    def _with_cursor(self, row: Row, start: int, end: int) -> Row:
+        strip, marked = Strip(row.segments, row.used), self.row()
+        if self._is_boxed:
+            parts = [strip.crop(0, start - 1), self._mark("▐"), strip.crop(start, end), self._mark("▌"), strip.crop(end + 1)]
+        else:
+            parts = [strip.crop(0, start), self._mark("▐" if self.look.is_native else "█"), strip.crop(end)]
+        return marked.add([segment for part in parts for segment in part], row.used)
+
+    def _mark(self, glyph: str) -> list[Segment]:
+        return [Segment(glyph, self.look.style("accent", "ground", True))]
+
+    def _drawn_map(self, width: int, height: int) -> list[Row]:
+        self._place_of = {}
+        room, unit = height - 2, METRICS[self.sight.metric][3]
+        caption, blocks = self._closest(self.frame.cells(self.sight.metric), width, room)
+        words = f"{self.sight.metric} {unit} · {caption}" + (" · m metric" if width >= 60 else "")
+        return [title(self.look, "FLEET MAP", width, words), *self._placed(blocks, room, width), self._legend(width)]
+
+    def _closest(self, cells: np.ndarray, width: int, room: int) -> tuple[str, list[list[Row]]]:
         """What a cell is, and the lines of each group, as large as they fit."""
-        if len(self.frame.roster.gpu_index) <= room * width:
-            blocks = [self._by_gpu(group, cells, width, scale=1) for group in groups]
-            lines = sum(map(len, blocks))
-            for scale in range(WIDEST_CELL, 1, -1):  # larger cells, as long as they need no more lines
-                larger = [self._by_gpu(group, cells, width, scale) for group in groups]
-                if sum(map(len, larger)) == lines:
-                    blocks = larger
-                    break
-            if lines <= room:
-                return "1 cell = 1 GPU", blocks
+        groups = self.frame.groups
+        scale = self._scale(width, room)
+        if scale:
+            self._is_boxed = True
+            return "1 cell = 1 GPU", [self._by_gpu(group, cells, width, scale) for group in groups]
+        self._is_boxed = False
         blocks = [self._by_node(group, cells, width) for group in groups]
         if sum(map(len, blocks)) <= room:
             return "1 cell = 1 node, max / min GPU", blocks
         return "2 nodes a cell", [self._by_two_nodes(group, cells, width) for group in groups]
 
+    def _scale(self, width: int, room: int) -> int:
+        """Characters a column of GPUs: as many as need no more lines than one would; 0: even one does not fit."""
+        lines = [sum(-(-len(group.rows) // self._per_line(group, width, scale)) for group in self.frame.groups) for scale in range(1, WIDEST_CELL + 1)]
+        return 0 if lines[0] > room else max(scale for scale, count in enumerate(lines, 1) if count == lines[0])
+
+    def _columns(self, group: Group) -> int:
+        return max(1, -(-max(self._gpu_counts(group)) // 2))
+
+    def _per_line(self, group: Group, width: int, scale: int) -> int:
+        return max(1, (width - LABEL_CELLS - 1) // (self._columns(group) * scale + 1))
+
     def _placed(self, blocks: list[list[Row]], room: int, width: int) -> list[Row]:
         """The groups one below the other, apart when there is room, and a word when some do not fit."""
         spare = room - sum(map(len, blocks)) >= len(blocks)
-        lines = [line for block in blocks for line in (*block, *((self.row(),) if spare else ()))]
+        lines: list[Row] = []
+        for group, block in zip(self.frame.groups, blocks):
+            for node in group.rows.tolist():
+                line, start, end = self._place_of[node]
+                self._place_of[node] = (1 + len(lines) + line, start, end)
+            lines += [*block, *((self.row(),) if spare else ())]
         if len(lines) > room:
             hidden = len(lines) - room + 1
             lines = [*lines[: room - 1], self.row().column(f" … {hidden} more lines; filter with /", width, "dim")]
         return lines + [self.row() for _ in range(room - len(lines))]
 
     def _by_gpu(self, group: Group, cells: np.ndarray, width: int, scale: int) -> list[Row]:
-        columns = scale * max(1, -(-max(self._gpu_counts(group)) // 2))
-        per_line = max(1, (width - LABEL_CELLS - 1) // (columns + 1))
-        chosen = self.sight.chosen_row(self.frame)
-        lines = []
+        columns, per_line = self._columns(group) * scale, self._per_line(group, width, scale)
         count = max(1, -(-len(group.rows) // per_line))
+        lines = []
         for number in range(count):
             row = self._label(group, number, count)
-            members = group.rows[number * per_line:(number + 1) * per_line].tolist()
-            for place, node in enumerate(members):
-                before = node == chosen or (place and members[place - 1] == chosen)
-                row.put(("▐" if node == chosen else "▌") if before else " ", "accent")
+            for node in group.rows[number * per_line:(number + 1) * per_line].tolist():
+                row.put(" ")
+                self._place_of[node] = (number, row.used, row.used + columns)
                 row.add(self._node_cells(cells[self.frame.roster.gpus_of(node)].tolist(), columns, scale), columns)
-            row.put("▌" if members and members[-1] == chosen else " ", "accent")
-            lines.append(row)
+            lines.append(row.put(" "))
         return lines
-
 
     def _node_cells(self, levels: list[int], columns: int, scale: int) -> list[Segment]:
         look = self.look
@@ -112,8 +154,8 @@ class FleetMap(Pane):
 
     def _by_node(self, group: Group, cells: np.ndarray, width: int) -> list[Row]:
         room = width - LABEL_CELLS - (TAIL_CELLS if len(group.rows) <= width - LABEL_CELLS - TAIL_CELLS else 1)
-        extremes = _extremes(self.frame, group, cells)
-        return self._folded(group, [half(self.look, top, low) for top, low in extremes], room, width, 1)
+        halves = [half(self.look, top, low) for top, low in _extremes(self.frame, group, cells)]
+        return self._folded(group, halves, room, width, 1)
 
     def _by_two_nodes(self, group: Group, cells: np.ndarray, width: int) -> list[Row]:
         worst = [top if top >= RAMP_STEPS else (low if low >= RAMP_STEPS else top) for top, low in _extremes(self.frame, group, cells)]
@@ -122,14 +164,14 @@ class FleetMap(Pane):
         return self._folded(group, pairs, width - LABEL_CELLS - 1, width, 2)
 
     def _folded(self, group: Group, segments: list[Segment], per_line: int, width: int, nodes_per_cell: int) -> list[Row]:
-        chosen = self.sight.chosen_row(self.frame)
-        place = int(np.flatnonzero(group.rows == chosen)[0]) // nodes_per_cell if chosen is not None and (group.rows == chosen).any() else -1
-        if place >= 0 and segments:
-            segments = [*segments[:place], _cursor(self.look, segments[place]), *segments[place + 1:]]
+        for place, node in enumerate(group.rows.tolist()):
+            line, column = divmod(place // nodes_per_cell, per_line)
+            self._place_of[node] = (line, LABEL_CELLS + column, LABEL_CELLS + column + 1)
+        count = -(-len(segments) // per_line)
         lines = []
-        for start in range(0, max(1, len(segments)), per_line):
-            part = segments[start:start + per_line]
-            lines.append(self._label(group, start // per_line, -(-len(segments) // per_line)).add(part, len(part)))
+        for number in range(max(1, count)):
+            part = segments[number * per_line:(number + 1) * per_line]
+            lines.append(self._label(group, number, count).add(part, len(part)))
         if len(lines) == 1 and width - lines[0].used > TAIL_CELLS - 1:
             self._tail(lines[0], group, width)
         return lines
@@ -167,10 +209,6 @@ class FleetMap(Pane):
         return row
 
 
-def _cursor(look: Look, segment: Segment) -> Segment:
-    return Segment("▐" if look.is_native else "█", look.style("accent", "ground", True))
-
-
 def _extremes(frame: Frame, group: Group, cells: np.ndarray) -> list[tuple[int, int]]:
     """Highest and lowest cell of each node of a group; a node with trouble is trouble whole."""
     roster = frame.roster
@@ -181,7 +219,6 @@ def _extremes(frame: Frame, group: Group, cells: np.ndarray) -> list[tuple[int, 
     if len(starts):
         high[filled] = np.maximum.reduceat(cells, starts)
         low[filled] = np.where(high[filled] >= RAMP_STEPS, high[filled], np.minimum.reduceat(cells, starts))
-    lost = np.array([frame.is_lost(row) for row in group.rows.tolist()])
-    connecting = frame.fleet.reach[group.rows] == CONNECTING
-    high[group.rows[lost & ~connecting]] = low[group.rows[lost & ~connecting]] = LOST_CELL
+    gone = frame.lost & (frame.fleet.reach != CONNECTING)
+    high[gone] = low[gone] = LOST_CELL
     return list(zip(high[group.rows].tolist(), low[group.rows].tolist()))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from opsconsole.core.wording import UNKNOWN, age_text, count_text, number_text, power_text
+from opsconsole.core.wording import UNKNOWN, age_text, count_text, number_text
 from opsconsole.tui.frame import BROKEN_CELL, GLYPHS, HOT_C, HOT_CELL, INKS, Frame
-from opsconsole.tui.paint import BARS, Row, columns, is_known, meter, milliseconds, title
+from opsconsole.tui.paint import BARS, Row, columns, is_known, meter, milliseconds, title, watts
 from opsconsole.tui.pane import Pane
 
 WIDE = (("", 2, False), ("NODE", 14, False), ("SITE", 8, False), ("CHIP", 7, False), ("MODEL", 14, False), ("GPUS", 9, False), ("UTIL", 12, False), ("MEM", 10, True),
-        ("POWER", 9, True), ("TEMP", 6, True), ("REQ/S", 7, True), ("QUEUE", 6, True), ("TTFT", 7, True), ("AGE", 7, True), ("WHY", 0, False))
+        ("POWER", 8, True), ("TEMP", 6, True), ("REQ/S", 7, True), ("QUEUE", 6, True), ("TTFT", 7, True), ("AGE", 7, True), ("WHY", 0, False))
 MIDDLE = (("", 2, False), ("NODE", 13, False), ("MODEL", 13, False), ("GPUS", 9, False), ("UTIL", 11, False), ("MEM", 9, True), ("POWER", 8, True),
           ("TEMP", 5, True), ("QUEUE", 6, True), ("TTFT", 7, True), ("AGE", 7, True), ("WHY", 0, False))
 NARROW = (("", 2, False), ("NODE", 10, False), ("MODEL", 11, False), ("GPUS", 9, False), ("UTIL", 5, True), ("°C", 3, True), ("QUE", 4, True), ("TTFT", 6, True), ("WHY", 0, False))
@@ -182,7 +182,7 @@ class NodeLine:
 _WRITERS = {
     "": NodeLine.glyph, "NODE": NodeLine.name, "MODEL": NodeLine.models, "GPUS": NodeLine.gpus, "UTIL": NodeLine.util, "MEM": NodeLine.memory,
     "SITE": lambda line, cells: line.text(line.node.site, cells), "CHIP": lambda line, cells: line.text(line.node.chip, cells),
-    "POWER": lambda line, cells: line.number(power_text(line.column("power_w")), cells, line.quiet),
+    "POWER": lambda line, cells: line.number(watts(line.column("power_w")), cells, line.quiet),
     "TEMP": NodeLine.temperature, "°C": NodeLine.temperature, "REQ/S": lambda line, cells: line.number(count_text(line.total("requests_per_s")), cells),
     "QUEUE": NodeLine.queue, "QUE": NodeLine.queue, "TTFT": NodeLine.ttft, "AGE": NodeLine.age, "WHY": NodeLine.why,
 }

@@ -1,0 +1,184 @@
+"""The command `demo`: a whole fleet on this machine, shown on the screen or left to scripts, and nothing of it left afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from opsconsole.cli.output import CommandError, Exit, narrate, print_data
+
+if TYPE_CHECKING:
+    from opsconsole.control.session import Session
+    from opsconsole.sim.fleetfile import DemoFleet
+    from opsconsole.sim.stage import Stage
+
+LIVE_LIMIT_S = 30.0
+ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class _Ended(BaseException):
+    """A signal asked for the end; not an Exception, so that nothing on the way takes it for a failure."""
+
+
+@click.command()
+@click.option("--nodes", type=click.IntRange(1, 10_000), help="How many nodes; above 12 they are simulated without SSH. [default: 4]")
+@click.option("--gpus", type=click.IntRange(1, 64), help="GPUs of each node. [default: 2 to 8, by node]")
+@click.option("--scenario", default="quiet-night", show_default=True, help="What happens: quiet-night, rush-hour, hot-node, dead-gpu, lost-link.")
+@click.option("--seed", default=7, show_default=True, help="Makes traffic and simulated GPUs repeatable.")
+@click.option("--headless", is_flag=True, help="No screen: say when the fleet is live, then run until the duration or a signal.")
+@click.option("--duration", type=click.FloatRange(min=0), metavar="S", help="End after so many seconds (with --headless). [default: a signal]")
+@click.option("--json", "as_json", is_flag=True, help="With --headless: say it as one line of JSON.")
+@click.pass_obj
+def demo(settings, nodes, gpus, scenario, seed, headless, duration, as_json) -> int:
+    """A whole fleet on this machine, with no GPU: nodes behind real SSH, real JAX workers, a gateway and traffic."""
+    from opsconsole.sim.fleetfile import read_fleet
+    from opsconsole.sim.scenario import ScenarioError, read_scenario
+    from opsconsole.sim.stage import Stage, StageError
+
+    try:
+        moments = read_scenario(scenario)
+        fleet = read_fleet(nodes, gpus, seed)
+    except (ScenarioError, FileNotFoundError) as error:
+        raise CommandError(str(error), Exit.USAGE) from None
+    is_open = False
+    with _signals_as_end():
+        try:
+            with Stage(fleet) as stage, _quiet_end():
+                stage.open()
+                with _playing(stage, moments, seed, headless):
+                    is_open = True
+                    return _headless(stage, duration, as_json) if headless else _screen(stage, settings)
+        except StageError as error:
+            raise CommandError(str(error)) from None
+        except _Ended:
+            return int(Exit.DONE if is_open else Exit.INTERRUPTED)
+        finally:
+            _tell_traffic(stage)
+
+
+@contextlib.contextmanager
+def _signals_as_end() -> Iterator[None]:
+    """SIGINT, SIGTERM and SIGHUP raise _Ended where the main thread is."""
+
+    def end(number: int, frame: object) -> None:
+        raise _Ended
+
+    before = {number: signal.signal(number, end) for number in ENDING_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _quiet_end() -> Iterator[None]:
+    """Once the end has begun no further signal disturbs it: what would be left is worse than a second of patience."""
+    try:
+        yield
+    finally:
+        for number in ENDING_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+
+
+@contextlib.contextmanager
+def _playing(stage: Stage, moments: list[dict], seed: int, headless: bool) -> Iterator[None]:
+    """The collector runs, the nodes are live, workers are being launched, the public asks, the story goes on."""
+    from opsconsole.control.session import SessionError, attach
+    from opsconsole.sim.scenario import Player
+
+    say = narrate if headless else _nothing
+    try:
+        session = attach(stage.config, stage.state_dir)
+    except SessionError as error:
+        raise CommandError(str(error), error.exit_code) from None
+    with session:
+        stage.note("collector", session.collector["pid"])
+        _wait_until_live(session)
+        threading.Thread(target=_launch_workers, args=(stage, say), name="launch", daemon=True).start()
+        player = Player(stage.fleet, moments, stage.directory, say)
+        player.start()
+        stage.open_traffic(seed)
+        try:
+            yield
+        finally:
+            player.stop()
+
+
+def _wait_until_live(session: Session) -> None:
+    """Raises CommandError when not every node answers in time."""
+    from opsconsole.core.fleet import LIVE
+
+    give_up_mono = time.monotonic() + LIVE_LIMIT_S
+    while True:
+        fleet = session.first_fleet(1.0)
+        if (fleet.reach == LIVE).all():
+            return
+        if time.monotonic() > give_up_mono:
+            row = next(row for row, reach in enumerate(fleet.reach) if reach != LIVE)
+            raise CommandError(f"node {fleet.roster.nodes[row].name} of the demo did not come up: {fleet.cause[row]}")
+        time.sleep(0.1)
+
+
+def _launch_workers(stage: Stage, say: Callable[[str], None]) -> None:
+    """One after the other, as an operator would: the first of a model compiles, the others find that done."""
+    from opsconsole.control.session import SessionError, attach
+    from opsconsole.core.steps import Launch, Plan
+
+    try:
+        with attach(stage.config, stage.state_dir) as session:
+            for model, node in stage.fleet.workers:
+                for heard in session.act(session.plan(Launch(model, node=node, reason="demo", actor="demo"))):
+                    if isinstance(heard, Plan):
+                        if heard.refusal:
+                            say(heard.refusal)
+                    elif heard.done:
+                        say(f"{heard.worker} on {heard.node}: {heard.text}")
+    except SessionError:
+        return  # the demo has ended
+
+
+def _nothing(text: str) -> None:
+    """On the screen the fleet itself tells the story."""
+
+
+def _headless(stage: Stage, duration: float | None, as_json: bool) -> int:
+    ready = {"event": "ready", "config": str(stage.config), "state_dir": str(stage.state_dir), "gateway": stage.gateway}
+    if as_json:
+        print_data(json.dumps(ready))
+    else:
+        _tell_ready(stage.fleet, ready)
+    if duration is None:
+        while True:
+            time.sleep(3600.0)
+    time.sleep(duration)
+    return int(Exit.DONE)
+
+
+def _tell_ready(fleet: DemoFleet, ready: dict) -> None:
+    if fleet.is_real:
+        print_data(f"{len(fleet.nodes)} nodes are live behind real SSH; the gateway is {ready['gateway']}")
+    else:
+        print_data(f"{len(fleet.nodes)} nodes are live, simulated inside the collector: no SSH, no real workers, no gateway")
+    print_data(f"opsconsole --config {ready['config']} --state-dir {ready['state_dir']} status")
+
+
+def _screen(stage: Stage, settings: object) -> int:
+    """The screen handles the signals itself; how it is started belongs to the roof."""
+    run_screen = settings.run_screen
+    if run_screen is None:
+        raise CommandError("there is no screen here; use --headless", Exit.USAGE)
+    return run_screen(settings._replace(config=str(stage.config), state_dir=str(stage.state_dir)))
+
+
+def _tell_traffic(stage: Stage) -> None:
+    said = stage.farewell
+    if said:
+        narrate(f"traffic: {said.get('sent')} requests sent, {said.get('ok')} answered whole, {said.get('failed')} failed")
