@@ -89,7 +89,7 @@ class SimulatedSource:
         spec, chip = self._spec, CHIPS[self._spec["chip"]]
         limit_w = spec["limits_w"].get(row, chip["rated_w"])
         inlet_c = spec["inlet_c"] + spec["hot"].get(row, 0.0)
-        placed = [busy for gpus, busy, _pid, _name in workers if row in gpus]
+        placed = [self._share(busy, tokens_per_s) for gpus, busy, tokens_per_s, _pid, _name in workers if row in gpus]
         load = min(1.0, spec["background_load"].get(row, 0.0) + sum(placed))
         load = max(0.0, min(1.0, load * (1.0 + gpu.noise.uniform(-0.015, 0.015))))
         power_w, gpu.temp_c, sm_clock_mhz, capped, thermal = step(chip, load, gpu.temp_c, limit_w, inlet_c, passed_s)
@@ -104,10 +104,15 @@ class SimulatedSource:
         }
         return [values.get(column) for column in GPU_COLUMNS]
 
+    def _share(self, busy, tokens_per_s):
+        """The share of a GPU that a worker uses: its tokens where the file says what a full GPU gives, else its busy slots."""
+        full = self._spec["full_tokens_per_s"]
+        return busy if not full else min(1.0, (tokens_per_s or 0.0) / full)
+
     def _procs(self, workers, errors):
         mem_mib = int(MEM_SHARE_OF_WORKER * CHIPS[self._spec["chip"]]["mem_mib"]) if self._spec else 0
         count = len(self._gpus)
-        return [[row, pid, name, mem_mib] for gpus, _busy, pid, name in workers for row in gpus if row < count and row not in errors]
+        return [[row, pid, name, mem_mib] for gpus, _busy, _tokens_per_s, pid, name in workers for row in gpus if row < count and row not in errors]
 
     def facts(self):
         spec = self._spec
@@ -168,7 +173,7 @@ def _checked(spec):
     load = spec.get("background_load", 0.0)
     return {
         "chip": chip, "count": count, "seed": spec.get("seed", 0), "inlet_c": float(spec.get("inlet_c", 24.0)),
-        "driver": plain(spec.get("driver", "580.95.05")),
+        "driver": plain(spec.get("driver", "580.95.05")), "full_tokens_per_s": finite(spec.get("full_tokens_per_s")),
         "limits_w": _by_row(spec.get("limits_w", {})), "hot": _by_row(spec.get("hot", {})), "xid": _by_row(spec.get("xid", {})),
         "background_load": _by_row(load) if isinstance(load, dict) else dict.fromkeys(range(count), float(load)),
         "lost": {int(row) for row in spec.get("lost", ())}, "hang": {int(row) for row in spec.get("hang", ())},

@@ -205,10 +205,10 @@ class Board:
         return [each.row() for each in watched]
 
     def loads(self):
-        """[(gpus, busy share 0..1, pid, name)] of the living, for simulated GPUs."""
+        """[(gpus, busy share 0..1, tokens/s or None, pid, name)] of the living, for simulated GPUs."""
         with self._lock:
             living = [each for each in self._watched.values() if not each.is_gone]
-        return [(each.record.gpus, _busy_share(each), each.record.pid, "python") for each in living]
+        return [(each.record.gpus, _busy_share(each), each.row()["tokens_per_s"], each.record.pid, "python") for each in living]
 
 
 def _busy_share(watched):

@@ -27,13 +27,53 @@ class _Ended(BaseException):
     """A signal asked for the end; not an Exception, so that nothing on the way takes it for a failure."""
 
 
+class _Signals:
+    """SIGINT, SIGTERM and SIGHUP raise _Ended where the main thread is; use as a context manager."""
+
+    def __init__(self) -> None:
+        self._is_held = self._is_wanted = False
+
+    def __enter__(self) -> _Signals:
+        self._before = {number: signal.signal(number, self._end) for number in ENDING_SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _end(self, number: int, frame: object) -> None:
+        self._is_wanted = True
+        if not self._is_held:
+            raise _Ended
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """While processes start: one that began and was not yet written down would be left behind."""
+        self._is_held = True
+        try:
+            yield
+        finally:
+            self._is_held = False
+        if self._is_wanted:
+            raise _Ended
+
+    @contextlib.contextmanager
+    def ignored_at_end(self) -> Iterator[None]:
+        """Once the end has begun, no further signal disturbs it: what would be left is worse than a second of patience."""
+        try:
+            yield
+        finally:
+            for number in ENDING_SIGNALS:
+                signal.signal(number, signal.SIG_IGN)
+
+
 @click.command()
 @click.option("--nodes", type=click.IntRange(1, 10_000), help="How many nodes; above 12 they are simulated without SSH. [default: 4]")
 @click.option("--gpus", type=click.IntRange(1, 64), help="GPUs of each node. [default: 2 to 8, by node]")
-@click.option("--scenario", default="quiet-night", show_default=True, help="What happens: quiet-night, rush-hour, hot-node, dead-gpu, lost-link.")
+@click.option("--scenario", default="quiet-night", show_default=True, help="What happens; --scenario list names them all.")
 @click.option("--seed", default=7, show_default=True, help="Makes traffic and simulated GPUs repeatable.")
 @click.option("--headless", is_flag=True, help="No screen: say when the fleet is live, then run until the duration or a signal.")
-@click.option("--duration", type=click.FloatRange(min=0), metavar="S", help="End after so many seconds (with --headless). [default: a signal]")
+@click.option("--duration", type=click.FloatRange(min=0), metavar="S", help="With --headless: end after so many seconds, not at a signal.")
 @click.option("--json", "as_json", is_flag=True, help="With --headless: say it as one line of JSON.")
 @click.pass_obj
 def demo(settings, nodes, gpus, scenario, seed, headless, duration, as_json) -> int:
@@ -43,73 +83,62 @@ def demo(settings, nodes, gpus, scenario, seed, headless, duration, as_json) -> 
     from opsconsole.sim.stage import Stage, StageError
 
     try:
+        if scenario == "list":
+            return _list_scenarios()
         moments = read_scenario(scenario)
         fleet = read_fleet(nodes, gpus, seed)
     except (ScenarioError, FileNotFoundError) as error:
         raise CommandError(str(error), Exit.USAGE) from None
-    is_open = False
-    with _signals_as_end():
-        try:
-            with Stage(fleet) as stage, _quiet_end():
-                stage.open()
-                with _playing(stage, moments, seed, headless):
-                    is_open = True
-                    return _headless(stage, duration, as_json) if headless else _screen(stage, settings)
-        except StageError as error:
-            raise CommandError(str(error)) from None
-        except _Ended:
-            return int(Exit.DONE if is_open else Exit.INTERRUPTED)
-        finally:
-            _tell_traffic(stage)
-
-
-@contextlib.contextmanager
-def _signals_as_end() -> Iterator[None]:
-    """SIGINT, SIGTERM and SIGHUP raise _Ended where the main thread is."""
-
-    def end(number: int, frame: object) -> None:
-        raise _Ended
-
-    before = {number: signal.signal(number, end) for number in ENDING_SIGNALS}
     try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        with _Signals() as signals, Stage(fleet, _tell_traffic) as stage, signals.ignored_at_end():
+            with _playing(stage, signals, moments, headless):
+                return _headless(stage, duration, as_json) if headless else _screen(stage, settings)
+    except StageError as error:
+        raise CommandError(str(error)) from None
+    except _Ended:
+        return int(Exit.INTERRUPTED)
+
+
+def _list_scenarios() -> int:
+    from opsconsole.sim.scenario import about, names
+
+    for name in names():
+        print_data(f"{name:14}{about(name)}")
+    return int(Exit.DONE)
 
 
 @contextlib.contextmanager
-def _quiet_end() -> Iterator[None]:
-    """Once the end has begun no further signal disturbs it: what would be left is worse than a second of patience."""
-    try:
-        yield
-    finally:
-        for number in ENDING_SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
-
-
-@contextlib.contextmanager
-def _playing(stage: Stage, moments: list[dict], seed: int, headless: bool) -> Iterator[None]:
+def _playing(stage: Stage, signals: _Signals, moments: list[dict], headless: bool) -> Iterator[None]:
     """The collector runs, the nodes are live, workers are being launched, the public asks, the story goes on."""
-    from opsconsole.control.session import SessionError, attach
     from opsconsole.sim.scenario import Player
 
     say = narrate if headless else _nothing
-    try:
-        session = attach(stage.config, stage.state_dir)
-    except SessionError as error:
-        raise CommandError(str(error), error.exit_code) from None
-    with session:
-        stage.note("collector", session.collector["pid"])
-        _wait_until_live(session)
-        threading.Thread(target=_launch_workers, args=(stage, say), name="launch", daemon=True).start()
+    with contextlib.ExitStack() as stack:
+        with signals.held():
+            stage.open()
+            watching, launching = (stack.enter_context(_attached(stage)) for _ in range(2))
+        _wait_until_live(watching)
+        threading.Thread(target=_launch_workers, args=(launching, stage.fleet.workers, say), name="launch", daemon=True).start()
         player = Player(stage.fleet, moments, stage.directory, say)
         player.start()
-        stage.open_traffic(seed)
+        with signals.held():
+            stage.open_traffic()
         try:
             yield
         finally:
             player.stop()
+
+
+def _attached(stage: Stage) -> Session:
+    """Raises CommandError."""
+    from opsconsole.control.session import SessionError, attach
+
+    try:
+        session = attach(stage.config, stage.state_dir)
+    except SessionError as error:
+        raise CommandError(str(error), error.exit_code) from None
+    stage.note("collector", session.collector["pid"])
+    return session
 
 
 def _wait_until_live(session: Session) -> None:
@@ -127,22 +156,21 @@ def _wait_until_live(session: Session) -> None:
         time.sleep(0.1)
 
 
-def _launch_workers(stage: Stage, say: Callable[[str], None]) -> None:
+def _launch_workers(session: Session, workers: tuple[tuple[str, str], ...], say: Callable[[str], None]) -> None:
     """One after the other, as an operator would: the first of a model compiles, the others find that done."""
-    from opsconsole.control.session import SessionError, attach
-    from opsconsole.core.steps import Launch, Plan
+    from opsconsole.control.session import SessionError
+    from opsconsole.core.steps import Launch, Progress
 
-    try:
-        with attach(stage.config, stage.state_dir) as session:
-            for model, node in stage.fleet.workers:
-                for heard in session.act(session.plan(Launch(model, node=node, reason="demo", actor="demo"))):
-                    if isinstance(heard, Plan):
-                        if heard.refusal:
-                            say(heard.refusal)
-                    elif heard.done:
-                        say(f"{heard.worker} on {heard.node}: {heard.text}")
-    except SessionError:
-        return  # the demo has ended
+    # the session ends with the demo, also in the middle of an answer
+    with contextlib.suppress(SessionError, OSError, ValueError):
+        for model, node in workers:
+            plan = session.plan(Launch(model, node=node, reason="demo", actor="demo"))
+            if plan.refusal:
+                say(plan.refusal)
+                continue
+            for heard in session.act(plan):
+                if isinstance(heard, Progress) and heard.done:
+                    say(f"{heard.worker} on {heard.node}: {heard.text}")
 
 
 def _nothing(text: str) -> None:
@@ -155,10 +183,8 @@ def _headless(stage: Stage, duration: float | None, as_json: bool) -> int:
         print_data(json.dumps(ready))
     else:
         _tell_ready(stage.fleet, ready)
-    if duration is None:
-        while True:
-            time.sleep(3600.0)
-    time.sleep(duration)
+    with contextlib.suppress(_Ended):
+        threading.Event().wait(duration)
     return int(Exit.DONE)
 
 
@@ -178,7 +204,5 @@ def _screen(stage: Stage, settings: object) -> int:
     return run_screen(settings._replace(config=str(stage.config), state_dir=str(stage.state_dir)))
 
 
-def _tell_traffic(stage: Stage) -> None:
-    said = stage.farewell
-    if said:
-        narrate(f"traffic: {said.get('sent')} requests sent, {said.get('ok')} answered whole, {said.get('failed')} failed")
+def _tell_traffic(said: dict) -> None:
+    narrate(f"traffic: {said.get('sent')} requests sent, {said.get('ok')} answered whole, {said.get('failed')} failed")

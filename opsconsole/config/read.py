@@ -82,17 +82,17 @@ def _unique(tables: list[Table], read: Callable[[Table], Site | Model]) -> list:
 def _site(table: Table) -> Site:
     prices = table.within("price_per_gpu_hour")
     by_chip = {chip: prices.number(chip, 0.0, 0.0, 1e6) or 0.0 for chip, _ in prices.items()}
-    return Site(
-        table.name("name"), table.text("provider"), table.number("power_budget_kw", None, 0.0, 1e7), table.number("pue", None, 1.0, 5.0), by_chip
-    )
+    power_budget_kw, pue = table.number("power_budget_kw", None, 0.0, 1e7), table.number("pue", None, 1.0, 5.0)
+    return Site(table.name("name"), table.text("provider"), power_budget_kw, pue, by_chip)
 
 
 def _model(table: Table) -> Model:
     objective = table.within("objective")
     model = Model(
-        table.name("name"), table.name("engine", "jax"), table.text("checkpoint"), table.whole("gpus", 1, 1, 64), table.whole("slots", 8, 1, 4096),
-        table.whole("max_len", 512, 1, 10_000_000), table.whole("min_ready", 0, 0, 100_000),
-        objective.number("ttft_p95_ms", None, 0.001, 1e9), objective.number("itl_p95_ms", None, 0.001, 1e9), _tokens(table, "tokens_per_day"),
+        table.name("name"), table.name("engine", "jax"), table.text("checkpoint"), table.whole("gpus", 1, 1, 64),
+        table.whole("slots", 8, 1, 4096), table.whole("max_len", 512, 1, 10_000_000), table.whole("min_ready", 0, 0, 100_000),
+        objective.number("ttft_p95_ms", None, 0.001, 1e9), objective.number("itl_p95_ms", None, 0.001, 1e9),
+        _tokens(table, "tokens_per_day"),
     )
     objective.finish()
     return model
@@ -168,7 +168,10 @@ def _addresses(table: Table, count: int) -> list[str | None]:
     if "address" not in table:
         return [None] * count
     text = table.text("address")
-    found = _expanded(table, "address") if "[" in text and ":" not in text else [table.text("address", "", _ADDRESS, "write a host name or an IP address")]
+    if "[" in text and ":" not in text:
+        found = _expanded(table, "address")
+    else:
+        found = [table.text("address", "", _ADDRESS, "write a host name or an IP address")]
     if len(found) != count:
         table.refuse("address", f"{len(found)} for {count} hosts; give as many addresses as hosts, or leave it to ssh_config")
     return list(found)

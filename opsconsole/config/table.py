@@ -52,7 +52,8 @@ class Document:
         return [Table(self, name, index, value) for index, value in enumerate(values)]
 
     def _refuse(self, name: str, problem: str) -> NoReturn:
-        raise ConfigError(f"{self.path}:{self.line(name, 0) if (name, 0, '') in self._lines else self.line('', 0, name)}: key `{name}`: {problem}")
+        line = self._lines.get((name, 0, "")) or self.line("", 0, name)
+        raise ConfigError(f"{self.path}:{line}: key `{name}`: {problem}")
 
     def allow(self, names: Collection[str]) -> None:
         """Raises ConfigError for a table that does not exist."""
@@ -128,7 +129,9 @@ class Table:
         """A text that may stand in a command, a path and a metric. Required without a default."""
         if default is None and key not in self._values:
             self.refuse(key, f"is missing; give {self._name} a {key}")
-        value = self.text(key, default or "", None if key not in self._values else NAME, "letters, digits, dot, hyphen and underscore are allowed")
+        if default is not None and self.get(key) in (None, ""):
+            return default
+        value = self.text(key, "", NAME, "letters, digits, dot, hyphen and underscore are allowed")
         if len(value) > NAME_LIMIT:
             self.refuse(key, f"is longer than {NAME_LIMIT} characters; shorten it")
         return value

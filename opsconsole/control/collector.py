@@ -88,13 +88,13 @@ async def _watch(config: Config, state_dir: Path, recorder: Any, links: list[Lin
 
     performer = Performer(send, note)
     counter = Counter(performer, _series_reader(state_dir), _about(config))
-    route_file = RouteFile(places.routes_path(state_dir))
-    addresses = {spec.name: _worker_address(spec) for spec in config.nodes}
+    route_file = RouteFile(places.routes_path(state_dir), {spec.name: _worker_address(spec) for spec in config.nodes})
+    models = [model.name for model in config.models]
 
     def publish(fleet: Fleet) -> None:
         counter.publish(fleet)
         recorder.record(fleet)
-        route_file.write(routes_of(fleet, addresses, frozenset(performer.withheld)))
+        route_file.write(models, routes_of(fleet, performer.withheld))
 
     watch = Watch(opening(_roster(config)), links, publish, performer.answered)
     counter.publish(watch.fleet)

@@ -6,9 +6,11 @@ import asyncio
 import http.client
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from urllib.parse import urlsplit
+
+import numpy as np
 
 from opsconsole.core.events import Routed
 from opsconsole.core.fleet import HUNG, LIVE, STALE, Fleet
@@ -19,36 +21,43 @@ TIMEOUT_S = 0.8
 ANSWER_LIMIT_BYTES = 1024 * 1024
 
 
-def routes_of(fleet: Fleet, addresses: dict[str, str], withheld: frozenset[str]) -> dict:
-    """Models with their workers that take requests. addresses: host by node; withheld: workers on their way out.
+Route = tuple[str, str, str, int, int]
+"""(model, worker, node, port, slots)"""
+
+
+def routes_of(fleet: Fleet, withheld: Collection[str]) -> list[Route]:
+    """The workers that take requests. withheld: those on their way out.
 
     A node that is silent keeps its routes: its workers may well serve, and the gateway finds out by itself.
     """
-    models: dict[str, list[dict]] = {model.name: [] for model in fleet.roster.models}
-    for worker in fleet.workers:
-        reachable = fleet.reach[fleet.roster.node_row[worker.node]] in (LIVE, STALE, HUNG)
-        if reachable and worker.state == "READY" and worker.port and worker.name not in withheld:
-            url = f"http://{addresses.get(worker.node, '127.0.0.1')}:{worker.port}"
-            models.setdefault(worker.model, []).append({"worker": worker.name, "url": url, "slots": worker.slots or 1})
-    return {"models": models}
+    reachable = {node.name for node, serves in zip(fleet.roster.nodes, np.isin(fleet.reach, (LIVE, STALE, HUNG)), strict=True) if serves}
+    return [
+        (worker.model, worker.name, worker.node, worker.port, worker.slots or 1)
+        for worker in fleet.workers
+        if worker.state == "READY" and worker.port and worker.node in reachable and worker.name not in withheld
+    ]
 
 
 class RouteFile:
-    """Writes the routes whenever they change, whole or not at all."""
+    """Writes the routes whenever they change, whole or not at all. addresses: host by node, 127.0.0.1 where none is said."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._written = ""
+    def __init__(self, path: Path, addresses: dict[str, str]) -> None:
+        self._path, self._addresses = path, addresses
+        self._written: tuple[list[str], list[Route]] | None = None
 
-    def write(self, routes: dict) -> None:
-        text = json.dumps(routes, indent=1, sort_keys=True)
-        if text == self._written:
+    def write(self, models: list[str], routes: list[Route]) -> None:
+        """models: all that exist, those without a worker too."""
+        if self._written == (models, routes):
             return
+        by_model: dict[str, list[dict]] = {model: [] for model in models}
+        for model, worker, node, port, slots in routes:
+            url = f"http://{self._addresses.get(node, '127.0.0.1')}:{port}"
+            by_model.setdefault(model, []).append({"worker": worker, "url": url, "slots": slots})
         fresh = self._path.with_suffix(".new")
         with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(text)
+            json.dump({"models": by_model}, file, indent=1)
         os.replace(fresh, self._path)
-        self._written = text
+        self._written = (models, routes)
 
 
 async def follow_router(url: str, emit: Callable[[Routed], None]) -> None:

@@ -10,8 +10,8 @@ from opsconsole.history.schema import HistoryError
 from opsconsole.protocol import GPU_COLUMNS, NODE_COLUMNS
 
 WORKER_NUMBERS = (
-    "port", "pid", "slots", "queue_depth", "running", "tokens_total", "prompt_tokens_total", "requests_total", "tokens_per_s", "requests_per_s",
-    "ttft_p50_ms", "ttft_p95_ms", "itl_p50_ms", "itl_p95_ms", "kv_used_pct", "started_wall",
+    "port", "pid", "slots", "queue_depth", "running", "tokens_total", "prompt_tokens_total", "requests_total",
+    "tokens_per_s", "requests_per_s", "ttft_p50_ms", "ttft_p95_ms", "itl_p50_ms", "itl_p95_ms", "kv_used_pct", "started_wall",
 )
 """The fields of a worker that are numbers."""
 

@@ -34,8 +34,10 @@ def m002_notes(db):
 
 
 def open_writer(path: Path, wait_s: float = 1.0) -> sqlite3.Connection:
-    """The file at `path`, made if need be (mode 0600), checked and migrated. Raises HistoryError for a newer file, else sqlite3.Error, OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """The file at `path`, made if need be (mode 0600), checked and migrated.
+
+    Raises HistoryError for a newer file, otherwise sqlite3.Error and OSError.
+    """
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=wait_s)
     try:
@@ -81,7 +83,8 @@ def refuse_newer(connection: sqlite3.Connection, path: Path) -> None:
     applied = connection.execute("select name from _sqlite_migrations where migration_set = ?", (MIGRATION_SET,))
     unknown = sorted(name for (name,) in applied if name not in MIGRATION_NAMES)
     if unknown:
-        raise HistoryError(f"the history at {path} was written by a newer opsconsole ({unknown[0]}); upgrade this one, or move the file away")
+        newest = f"written by a newer opsconsole ({unknown[0]})"
+        raise HistoryError(f"the history at {path} was {newest}; upgrade this one, or move the file away")
 
 
 def _migrate(connection: sqlite3.Connection) -> None:

@@ -13,7 +13,9 @@ MEM_IDLE_MIB = 620.0
 MEM_SHARE_OF_WORKER = 0.75
 """What JAX takes of a GPU's memory at its start."""
 XID_OFF_THE_BUS = 79.0
-NAMES = {"H100": "NVIDIA H100 80GB HBM3", "H200": "NVIDIA H200", "B200": "NVIDIA B200", "A100": "NVIDIA A100-SXM4-80GB", "L40S": "NVIDIA L40S"}
+NAMES = {
+    "H100": "NVIDIA H100 80GB HBM3", "H200": "NVIDIA H200", "B200": "NVIDIA B200", "A100": "NVIDIA A100-SXM4-80GB", "L40S": "NVIDIA L40S",
+}
 
 
 class Gpus:
@@ -42,9 +44,9 @@ class Gpus:
         mem_mib = MEM_IDLE_MIB + self.occupied * MEM_SHARE_OF_WORKER * self.chip["mem_mib"]
         nothing = np.zeros(len(load))
         self.columns = np.stack([
-            np.rint(100 * load), np.rint(60 * load), np.rint(mem_mib), power_w.round(1), self.limit_w, self.temp_c.round(1), np.rint(clock_mhz),
-            self.chip["mem_mhz"], _reasons(load, capped, thermal), nothing, nothing, (900 * load).round(1), (300 * load).round(1),
-            self.energy_j.round(1), np.full(len(load), np.nan),
+            np.rint(100 * load), np.rint(60 * load), np.rint(mem_mib), power_w.round(1), self.limit_w, self.temp_c.round(1),
+            np.rint(clock_mhz), self.chip["mem_mhz"], _reasons(load, capped, thermal), nothing, nothing,
+            (900 * load).round(1), (300 * load).round(1), self.energy_j.round(1), np.full(len(load), np.nan),
         ])
         self.columns[:, self.lost] = np.nan
         self.columns[GPU_COLUMNS.index("xid"), self.lost] = XID_OFF_THE_BUS

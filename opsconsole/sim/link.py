@@ -78,7 +78,8 @@ class SimLink:
     def _grow_silent(self, mono: float) -> None:
         if self._is_linked and mono - self._spoke_mono > SILENT_AFTER_S:
             self._is_linked = False
-            self._emit(Lost(self.name, mono, HUNG, f"connected, but its agent has been silent for {mono - self._spoke_mono:.0f} s (simulated)"))
+            silent_s = mono - self._spoke_mono
+            self._emit(Lost(self.name, mono, HUNG, f"connected, but its agent has been silent for {silent_s:.0f} s (simulated)"))
 
 
 class Beat:

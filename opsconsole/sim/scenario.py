@@ -38,6 +38,11 @@ def read_scenario(name: str) -> list[dict[str, Any]]:
     return sorted(moments, key=lambda moment: moment["at_s"])
 
 
+def about(name: str) -> str:
+    """What a scenario shows, in one sentence."""
+    return tomllib.loads((demo_dir() / "scenarios" / f"{name}.toml").read_text(encoding="utf-8")).get("about", "")
+
+
 class Story:
     """What is so after the moments that have been played. Nodes are named by their number in the fleet, so a story fits any fleet."""
 

@@ -19,7 +19,8 @@ FIRST_TOKEN_MS = 38.0
 TOKEN_MS = 11.0
 _STATE = ("model", "capacity_per_s", "slots", "weight", "is_open", "backlog", "tokens_total", "prompt_tokens_total", "requests_total")
 _SEEN = (
-    "busy", "queue_depth", "running", "tokens_per_s", "requests_per_s", "ttft_p50_ms", "ttft_p95_ms", "itl_p50_ms", "itl_p95_ms", "kv_used_pct",
+    "busy", "queue_depth", "running", "tokens_per_s", "requests_per_s", "ttft_p50_ms", "ttft_p95_ms", "itl_p50_ms", "itl_p95_ms",
+    "kv_used_pct",
 )
 
 

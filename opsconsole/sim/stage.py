@@ -9,10 +9,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,14 +32,13 @@ class StageError(Exception):
 class Stage:
     """Use as a context manager. `config`, `state_dir` and `gateway` (an URL, or None) are there after `open`."""
 
-    def __init__(self, fleet: DemoFleet):
-        self.fleet = fleet
+    def __init__(self, fleet: DemoFleet, tell_traffic: Callable[[dict[str, Any]], None] = lambda report: None):
+        """tell_traffic: gets the traffic's last report at the end, when there was traffic."""
+        self.fleet, self._tell_traffic = fleet, tell_traffic
         self.directory = Path(tempfile.mkdtemp(prefix="opsconsole-demo-"))
         self.config = self.directory / "fleet.toml"
         self.state_dir = self.directory / "state"
         self.gateway: str | None = None
-        self.farewell: dict[str, Any] = {}
-        """The traffic's last report, there after the end."""
         self._records: dict[str, dict[str, Any]] = {}
         self._nodes: subprocess.Popen | None = None
         self._gateway: subprocess.Popen | None = None
@@ -68,11 +69,11 @@ class Stage:
         self.note("gateway", self._gateway.pid)
         self.gateway = f"http://127.0.0.1:{self._first_line('gateway', self._gateway)['port']}"
 
-    def open_traffic(self, seed: int) -> None:
+    def open_traffic(self) -> None:
         """The public. It follows traffic.json, which the scenario's player writes."""
         if self.gateway and self.fleet.traffic:
             plan = self.directory / "traffic.json"
-            arguments = ("--url", self.gateway, "--plan", str(plan), "--seed", str(seed), "--until-stdin-closes")
+            arguments = ("--url", self.gateway, "--plan", str(plan), "--seed", str(self.fleet.seed), "--until-stdin-closes")
             self._traffic = self._start("traffic", "opsconsole.sim.traffic", *arguments)
             self.note("traffic", self._traffic.pid)
 
@@ -83,21 +84,19 @@ class Stage:
 
     def close(self) -> None:
         """End everything, the public first and the nodes last, and remove the directory."""
-        self.farewell = self._end_traffic()
+        self._end_traffic()
         end_processes(list(self._records.values()))
         for process in (self._gateway, self._nodes):
             _end(process)
         end_workers(self.directory)
         shutil.rmtree(self.directory, ignore_errors=True)
 
-    def _end_traffic(self) -> dict[str, Any]:
-        """Its last report; {} when there is none."""
-        if self._traffic is None:
-            return {}
-        with contextlib.suppress(OSError, ValueError, subprocess.TimeoutExpired):
-            out, _ = self._traffic.communicate(timeout=END_LIMIT_S)
-            return json.loads(out.splitlines()[-1]) if out.strip() else {}
-        return {}
+    def _end_traffic(self) -> None:
+        """Its last line is its report."""
+        if self._traffic is not None:
+            with contextlib.suppress(OSError, ValueError, IndexError, subprocess.TimeoutExpired):
+                out, _ = self._traffic.communicate(timeout=END_LIMIT_S)
+                self._tell_traffic(json.loads(out.splitlines()[-1]))
 
     def _start(self, name: str, module: str, *arguments: str) -> subprocess.Popen:
         with self._log(name) as log:
@@ -112,9 +111,9 @@ class Stage:
 
     def _first_line(self, name: str, process: subprocess.Popen) -> dict[str, Any]:
         """What a process says when it listens. Raises StageError with its last words."""
-        line = process.stdout.readline()
+        has_spoken, _, _ = select.select([process.stdout], [], [], START_LIMIT_S)
         try:
-            return json.loads(line)
+            return json.loads(process.stdout.readline() if has_spoken else "")
         except ValueError:
             words = (self.directory / f"{name}.log").read_text(errors="replace").strip().splitlines() or ["it said nothing"]
             raise StageError(f"the demo's {name} did not start: {words[-1]}") from None

@@ -29,7 +29,10 @@ def count_and_seed(spec: Any) -> tuple[int, int]:
 
 
 class World:
-    """specs: nodes with name, chip and gpus; models: with name, gpus and slots. N nodes, G GPUs in node order. seed None: the first spec's."""
+    """specs: nodes with name, chip and gpus; models: with name, gpus and slots. seed None: as the first spec says.
+
+    N nodes, G GPUs in the order of the nodes.
+    """
 
     def __init__(self, specs: Sequence[Any], models: Sequence[Any], seed: int | None = None, at: float = 1_700_000_000.0):
         self.specs, self.models, self.at = tuple(specs), tuple(models), at
@@ -114,9 +117,9 @@ class World:
     def facts_line(self, row: int) -> bytes:
         spec = self.specs[row]
         return encode({
-            "t": "facts", "protocol": PROTOCOL_VERSION, "agent": "simulated", "boot_id": f"sim-{self.seed}-{row}", "hostname": spec.name,
-            "python": "3.11", "cpu_count": 96, "mem_total_mib": 1_031_000, "gpu_source": "simulated", "driver": "580.95.05", "gpu_error": None,
-            "gpus": self.gpus.facts(self._slice(row), spec.name, self.seed),
+            "t": "facts", "protocol": PROTOCOL_VERSION, "agent": "simulated", "boot_id": f"sim-{self.seed}-{row}",
+            "hostname": spec.name, "python": "3.11", "cpu_count": 96, "mem_total_mib": 1_031_000, "gpu_source": "simulated",
+            "driver": "580.95.05", "gpu_error": None, "gpus": self.gpus.facts(self._slice(row), spec.name, self.seed),
         })
 
     def sample_line(self, row: int, wall: float, mono: float) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass
 
 import asyncssh
 
@@ -54,7 +53,8 @@ def _of_ssh(error: asyncssh.Error, target: Target) -> LinkFailure:
         offered = ", ".join(target.identities) or "the default keys and the SSH agent's"
         return LinkFailure(
             AUTH_FAILED,
-            f"{target.where} refused to let {target.user} in; offered: {offered}. Check `user` and `identity`, and authorized_keys on the node",
+            f"{target.where} refused to let {target.user} in; offered: {offered}. "
+            "Check `user` and `identity`, and authorized_keys on the node",
         )
     if isinstance(error, asyncssh.KeyExchangeFailed):
         if "host key" in error.reason:

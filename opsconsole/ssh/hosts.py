@@ -18,7 +18,7 @@ from asyncssh.config import SSHClientConfig
 JUMP_LIMIT = 8
 SAFE_HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:%-]*")
 """A host that could be taken for an option, a path or a command is refused wherever it comes from."""
-DEFAULT_KNOWN_HOSTS = (Path("~/.ssh/known_hosts"), Path("~/.ssh/known_hosts2"), Path("/etc/ssh/ssh_known_hosts"))
+DEFAULT_KNOWN_HOSTS = (Path("~/.ssh/known_hosts").expanduser(), Path("~/.ssh/known_hosts2").expanduser(), Path("/etc/ssh/ssh_known_hosts"))
 DEFAULT_IDENTITIES = ("~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
 
 
@@ -144,7 +144,10 @@ def _literal_names(keyword: str, patterns: list[str]) -> frozenset[str] | None:
 
 
 class Hosts:
-    """Finds the Target of a node. known_hosts: the fleet file's files, () to follow ssh_config. nodes: those that may be jump hosts, too."""
+    """Finds the Target of a node.
+
+    known_hosts: the fleet file's, () to follow ssh_config. nodes: the fleet's, for they may be jump hosts, too.
+    """
 
     def __init__(self, ssh_config: Path | None, known_hosts: tuple[Path, ...] = (), nodes: Iterable[Spec] = ()) -> None:
         self._config = SshConfig(ssh_config)
@@ -171,7 +174,7 @@ class Hosts:
         return Target(
             name, host, said.port, user or said.text("User") or getpass.getuser(),
             said.paths("IdentityFile"), said.flag("IdentitiesOnly"), said.agent_path,
-            self._known_hosts or tuple(map(Path, said.paths("UserKnownHostsFile"))) or tuple(p.expanduser() for p in DEFAULT_KNOWN_HOSTS),
+            self._known_hosts or tuple(map(Path, said.paths("UserKnownHostsFile"))) or DEFAULT_KNOWN_HOSTS,
             said.text("HostKeyAlias") or "",
             self._chain(jump, (*below, name)) if jump else None,
             None if jump else said.text("ProxyCommand"),

@@ -68,7 +68,8 @@ class Keyring:
             async with asyncio.timeout(AGENT_LIMIT_S):
                 keys = await self._agents[agent_path].get_keys(_public_halves(identities) or None)
         except (OSError, ValueError, TimeoutError) as error:
-            troubles.append(KeyTrouble(f"SSH agent {agent_path} does not answer ({error or 'time-out'}): start it, or name a key file with `identity`"))
+            mend = "start it, or name a key file with `identity`"
+            troubles.append(KeyTrouble(f"SSH agent {agent_path} does not answer ({error or 'time-out'}): {mend}"))
             return []
         return list(keys)[:AGENT_KEYS_LIMIT]
 

@@ -23,7 +23,7 @@ from opsconsole.ssh.lines import Flood
 from opsconsole.ssh.listening import Listener
 from opsconsole.ssh.ramp import Backoff
 from opsconsole.ssh.session import AgentSession, Phase
-from opsconsole.ssh.shared import CLOSE_LIMIT_S, Shared, raise_file_limit, shut
+from opsconsole.ssh.shared import Shared, raise_file_limit, shut
 
 __all__ = ["Shared", "SshLink", "raise_file_limit"]
 
@@ -174,5 +174,6 @@ class SshLink:
         assert self._target is not None and self._session is not None and self._listener is not None
         if self._listener.has_sampled:
             return LinkFailure(HUNG, f"{self._target.where} accepts connections but its agent has been silent for {silent_s:.1f} s")
-        hint = "; is a start-up file of the shell slow?" if self._session.phase is Phase.SHELL else ""
-        return LinkFailure(HUNG, f"{self._target.where}: logged in, but its {self._session.phase.value} has said nothing for {silent_s:.1f} s{hint}")
+        phase = self._session.phase
+        hint = "; is a start-up file of the shell slow?" if phase is Phase.SHELL else ""
+        return LinkFailure(HUNG, f"{self._target.where}: logged in, but its {phase.value} has said nothing for {silent_s:.1f} s{hint}")

@@ -32,7 +32,9 @@ class Phase(Enum):
 class AgentSession(asyncssh.SSHClientSession):
     """take: called with each line of the agent. ended: called once, with why, when nothing more will come."""
 
-    def __init__(self, hello: dict[str, Any], python: str, bundle: Bundle, take: Callable[[bytes], None], ended: Callable[[BaseException], None]):
+    def __init__(
+        self, hello: dict[str, Any], python: str, bundle: Bundle, take: Callable[[bytes], None], ended: Callable[[BaseException], None]
+    ) -> None:
         self._hello, self._python, self._bundle = hello, python, bundle
         self._take, self._ended = take, ended
         self._framer, self._errors = Framer(time.monotonic), Tail(time.monotonic)
@@ -122,6 +124,7 @@ class AgentSession(asyncssh.SSHClientSession):
     def _agent_ended(self) -> LinkFailure:
         last = clean(self._errors.last_line)
         if self.phase is Phase.SHELL and self._status in NOT_FOUND:
-            return LinkFailure(NO_PYTHON, f"{self._python} cannot be run there ({last or self._exit}): install Python 3.9 or newer, or set `python`")
+            mend = "install Python 3.9 or newer, or set `python`"
+            return LinkFailure(NO_PYTHON, f"{self._python} cannot be run there ({last or self._exit}): {mend}")
         why = ": ".join(part for part in (self._exit, last) if part)
         return LinkFailure(UNREACHABLE, f"its {self.phase.value} ended{f' ({why})' if why else ''}; starting it again")

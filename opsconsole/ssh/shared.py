@@ -105,7 +105,9 @@ class Shared:
         async with self._greeted(target, was_lost) as sock:
             return await self.lanes.shake(self._hand_shake(target, {**options, "sock": sock.dup()})), None
 
-    async def _open_behind(self, target: Target, hop: Target, was_lost: bool, options: dict[str, Any]) -> tuple[asyncssh.SSHClientConnection, Jump]:
+    async def _open_behind(
+        self, target: Target, hop: Target, was_lost: bool, options: dict[str, Any]
+    ) -> tuple[asyncssh.SSHClientConnection, Jump]:
         jump = self.jump(hop)
         tunnel = await jump.connection()
         try:

@@ -43,7 +43,7 @@ def private_directories():
     """Directories that only this user can write to, the cache first; the others serve where home is full or read-only."""
     import stat
 
-    mine = "opsconsole-%d" % os.getuid()
+    mine = "opsconsole-" + str(os.getuid())
     cache = os.path.join(os.path.expanduser("~"), ".cache", "opsconsole")
     for path in (cache, "/dev/shm/" + mine, "/tmp/" + mine, "/var/tmp/" + mine):
         try:
@@ -61,7 +61,7 @@ def private_directories():
 
 def write(path, content):
     """All of it under another name first, so that nobody ever sees half."""
-    beside = "%s.%d" % (path, os.getpid())
+    beside = path + "." + str(os.getpid())
     try:
         handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
@@ -111,7 +111,7 @@ def find_or_fetch(digest, length):
 
 
 def start(digest, length):
-    if sys.version_info < (3, 9):
+    if sys.version_info < (3, 9):  # noqa: UP036 the node's Python, not ours
         say("PYTHON " + ".".join(str(part) for part in sys.version_info[:3]))
         sys.exit(1)
     import runpy

@@ -6,16 +6,19 @@ import gc
 import inspect
 import os
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from rich.text import Text
 from textual.app import App
 from textual.screen import Screen
 
 from opsconsole.core.filter import FilterError, parse
 from opsconsole.core.fleet import Fleet
 from opsconsole.core.steps import Intent, Plan
+from opsconsole.core.text import clean
 from opsconsole.tui.actions import Action, registry
 from opsconsole.tui.frame import Frame
 from opsconsole.tui.looks import LOOKS, Look, choose_look
@@ -176,6 +179,12 @@ class ConsoleApp(App[int], inherit_bindings=False):
     def _paint_footer(self) -> None:
         if self.view is not None:
             self.view.repaint(Footer)
+
+    def _fatal_error(self) -> None:
+        """A fault of ours ends the screen with a plain trace: Textual's own would print local variables, and with them what nodes said."""
+        lines = "".join(traceback.format_exc()).splitlines()
+        self._exit_renderables.append(Text("\n".join(clean(line) for line in lines)))
+        self._close_messages_no_wait()
 
     def leave(self) -> None:
         self.exit(0)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from opsconsole.tui.app import ConsoleApp
+    from opsconsole.tui.app import ConsoleApp, SessionFactory, Settings
 
 UNSUITABLE = 2
 """Exit code when there is no terminal to draw on."""
@@ -36,25 +36,50 @@ def run_tui(config: Any, state_dir: Path, read_only: bool = False) -> int:
         return UNSUITABLE
     from opsconsole.control.session import AsyncSession
     from opsconsole.tui.actions import KeyConflict
-    from opsconsole.tui.app import ConsoleApp, Settings
+    from opsconsole.tui.app import Settings
 
     async def attach(on_fleet: Callable, on_lost: Callable) -> AsyncSession:
         return await AsyncSession.attach(config.path, state_dir, on_fleet, on_lost)
 
     settings = Settings(config.fleet_name, config.environment, config.theme, config.keys)
     try:
-        app = ConsoleApp(attach, settings, read_only)
+        app = make_app(attach, settings, read_only)
     except KeyConflict as error:
         print(f"opsconsole: {config.path}: {error}", file=sys.stderr)
         return UNSUITABLE
     return run_app(app)
 
 
-def run_app(app: ConsoleApp) -> int:
-    """Run until the end. NO_COLOR is taken out of the environment: the mono look has no colour to take away, and Textual's filter would write some."""
+def make_app(session_factory: SessionFactory, settings: Settings, read_only: bool = False, **options: Any) -> ConsoleApp:
+    """The app with the look that the environment asks for. NO_COLOR is taken out of it afterwards: the mono look has no colour
+    to take away, and Textual's own filter would write the codes of the default colours."""
+    from opsconsole.tui.app import ConsoleApp
+
+    environ = dict(os.environ)
     os.environ.pop("NO_COLOR", None)
-    code = asyncio.run(_run(app))
-    return code if code is not None else 0
+    return ConsoleApp(session_factory, settings, read_only, environ=environ, **options)
+
+
+def run_app(app: ConsoleApp) -> int:
+    """Run until the end; the exit code."""
+    try:
+        return asyncio.run(_run(app)) or 0
+    finally:
+        _let_go_of_a_dead_terminal()
+
+
+def _let_go_of_a_dead_terminal() -> None:
+    """Python ends with 120 when it can not flush its streams, and a terminal that was closed takes nothing."""
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.write(1, b"")
+        if not os.isatty(1):
+            raise OSError
+    except OSError:
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        for stream in (1, 2):
+            os.dup2(nothing, stream)
 
 
 async def _run(app: ConsoleApp) -> int | None:

@@ -1,5 +1,7 @@
 """GPUs from a file: their physics, their faults, and that a broken file does not blind the agent."""
 
+from opsconsole.agent.simulated import SimulatedSource
+from opsconsole.protocol import GPU_COLUMNS
 from tests.agent.agent_process import gpu
 
 
@@ -42,3 +44,12 @@ def test_a_broken_file_is_named_and_the_last_good_one_kept(start, gpu_file):
     gpu_file.path.write_text("{")
     facts = agent.facts(lambda facts: facts["gpu_error"])
     assert facts["gpus"]["uuid"] == uuids and str(gpu_file.path) in facts["gpu_error"]
+
+
+def test_tokens_load_a_gpu_where_the_file_says_what_a_full_one_gives(gpu_file):
+    workers = [((0,), 0.0, 45.0, 17, "python"), ((1,), 1.0, None, 18, "python")]
+    gpu_file(count=3, full_tokens_per_s=60)
+    source = SimulatedSource(str(gpu_file.path), lambda: workers)
+    source.begin()
+    util = [row[GPU_COLUMNS.index("util_pct")] for row in source.reading().rows]
+    assert 70 <= util[0] <= 80 and util[1:] == [0, 0]

@@ -26,8 +26,10 @@ def test_what_is_meant(text, hosts):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "is empty"), (" , ", "is empty"), ("gpu[1-", "bracket"), ("gpu]1[", "bracket"), ("gpu[]", "range"), ("gpu[a-b]", "range"), ("gpu[5-1]", "1-5"),
-        ("gpu 1", "' '"), ("gpu$(x)", "'$'"), ("gpu\n1", "\\n"), ("-oProxy", "begins with"), ("gpu[1-999999999]", "more than"), ("a[1-999]b[1-999]", "more than"),
+        ("", "is empty"), (" , ", "is empty"), ("gpu[1-", "bracket"), ("gpu]1[", "bracket"), ("gpu[]", "range"),
+        ("gpu[a-b]", "range"), ("gpu[5-1]", "1-5"),
+        ("gpu 1", "' '"), ("gpu$(x)", "'$'"), ("gpu\n1", "\\n"), ("-oProxy", "begins with"),
+        ("gpu[1-999999999]", "more than"), ("a[1-999]b[1-999]", "more than"),
         ("gpu[1-2][3", "bracket"), ("пример", "character"),
     ],
 )

@@ -17,33 +17,30 @@ FLEET = fleet_of({
 
 
 def names(routes):
-    return [route["worker"] for route in routes["models"]["demo"]]
+    return [worker for _, worker, *_ in routes]
 
 
 def test_only_ready_workers_with_a_port_that_are_not_on_their_way_out():
-    assert names(routes_of(FLEET, {}, frozenset())) == ["w1", "w3"]
-    assert names(routes_of(FLEET, {}, frozenset({"w1"}))) == ["w3"]
-    assert routes_of(FLEET, {"n2": "10.0.0.2"}, frozenset({"w1"}))["models"]["demo"][0]["url"] == "http://10.0.0.2:4003"
+    assert names(routes_of(FLEET, ())) == ["w1", "w3"]
+    assert routes_of(FLEET, {"w1"}) == [("demo", "w3", "n2", 4003, 4)]
 
 
 def test_a_hung_node_keeps_its_routes_and_an_unreachable_one_does_not():
     hung = fold(FLEET, [Lost("n1", 105.0, HUNG, ""), Lost("n2", 105.0, UNREACHABLE, ""), tick(101.0)])
-    assert names(routes_of(hung, {}, frozenset())) == ["w1"]
-
-
-def test_a_model_without_workers_is_still_known():
-    assert routes_of(fleet_of(), {}, frozenset()) == {"models": {"demo": []}}
+    assert names(routes_of(hung, ())) == ["w1"]
 
 
 def test_the_file_is_replaced_only_when_routes_change(tmp_path):
     path = tmp_path / "routes.json"
-    file = RouteFile(path)
-    file.write({"models": {}})
+    file = RouteFile(path, {"n2": "10.0.0.2"})
+    file.write(["demo"], [])
     first = path.stat()
-    file.write({"models": {}})
+    file.write(["demo"], [])
     assert path.stat().st_ino == first.st_ino and first.st_mode & 0o777 == 0o600
-    file.write({"models": {"demo": []}})
-    assert json.loads(path.read_text()) == {"models": {"demo": []}} and not path.with_suffix(".new").exists()
+    file.write(["demo", "big"], [("demo", "w1", "n1", 4001, 4), ("demo", "w3", "n2", 4003, 8)])
+    assert json.loads(path.read_text()) == {"models": {"big": [], "demo": [
+        {"worker": "w1", "url": "http://127.0.0.1:4001", "slots": 4}, {"worker": "w3", "url": "http://10.0.0.2:4003", "slots": 8}]}}
+    assert not path.with_suffix(".new").exists()
 
 
 class Gateway(http.server.BaseHTTPRequestHandler):

@@ -14,7 +14,10 @@ import pytest
 
 from opsconsole.sim.leftovers import boot_id, end_workers, start_time
 
-PLAN = {"seed": 3, "nodes": [{"name": "a0", "chip": "H100", "gpus": 4, "site": "x"}, {"name": "b0", "chip": "L40S", "gpus": 2, "site": "y"}]}
+PLAN = {"seed": 3, "nodes": [
+    {"name": "a0", "chip": "H100", "gpus": 4, "site": "x"},
+    {"name": "b0", "chip": "L40S", "gpus": 2, "site": "y"},
+]}
 OURS = str(Path(__file__).parents[2])
 
 

@@ -148,7 +148,7 @@ def test_a_worker_is_launched_once(world):
 def test_a_drain_finishes_what_is_in_flight_then_stops(world):
     name = next(worker.name for worker in world.crew.workers if worker.node == 0)
     world.order("n0", {"op": "drain", "id": "d1", "worker": name, "deadline_s": 600, "on_deadline": "hold"})
-    run(world, 15)
+    run(world, 8)
     last = answers(world)[-1]
     assert last.done and last.ok and last.text == "stopped"
     assert last.detail["finished"] == last.detail["in_flight_at_start"]

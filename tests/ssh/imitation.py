@@ -61,7 +61,8 @@ class Imitation:
         self.operator.write_private_key(str(key))
         key.chmod(0o600)
         server = await asyncssh.listen(
-            "127.0.0.1", 0, server_factory=lambda: _Server(self), server_host_keys=[self.host_key], process_factory=self._play, encoding=None,
+            "127.0.0.1", 0, server_factory=lambda: _Server(self), server_host_keys=[self.host_key],
+            process_factory=self._play, encoding=None,
         )
         self.port = server.sockets[0].getsockname()[1]
         self.write_known_hosts(self.host_key)

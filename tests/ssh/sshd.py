@@ -139,7 +139,8 @@ class Heard:
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError:
-            raise AssertionError(f"no {kind.__name__} in {limit_s} s, only {[str(event)[:300] for event in self.events[since:]][-8:]}") from None
+            seen = [str(event)[:300] for event in self.events[since:]][-8:]
+            raise AssertionError(f"no {kind.__name__} in {limit_s} s, only {seen}") from None
 
     def count(self, kind: type) -> int:
         return sum(isinstance(event, kind) for event in self.events)

@@ -14,18 +14,26 @@ from opsconsole.ssh.bootstrap import UnsafePython, command, opening, stage_word
 from opsconsole.ssh.bundle import MAIN, Bundle, agent_bundle
 
 SHELLS = ["sh", "bash", "dash", "zsh", "fish", "tcsh", "csh", "ksh", "busybox"]
-ECHO = b"import os, sys\nos.write(1, b'AGENT ' + sys.argv[0].encode() + b'\\n')\nwhile True:\n    got = os.read(0, 99)\n    if not got:\n        break\n    os.write(1, b'GOT ' + got)\n"
+ECHO = b"""import os, sys
+os.write(1, b'AGENT ' + sys.argv[0].encode() + b'\\n')
+while True:
+    got = os.read(0, 99)
+    if not got:
+        break
+    os.write(1, b'GOT ' + got)
+"""
 
 
 @pytest.fixture
 def bundle():
-    return Bundle.of({"__main__.py": MAIN, "opsconsole/__init__.py": b"", "opsconsole/agent/__init__.py": b"", "opsconsole/agent/__main__.py": ECHO})
+    empty = dict.fromkeys(("opsconsole/__init__.py", "opsconsole/agent/__init__.py"), b"")
+    return Bundle.of({"__main__.py": MAIN, "opsconsole/agent/__main__.py": ECHO, **empty})
 
 
 def start(bundle, home, shell=("sh", "-c"), python=sys.executable, sent=None):
     environment = {"HOME": str(home), "PATH": os.environ["PATH"]}
     given = opening() + bundle.content + b"order\n" if sent is None else opening() + sent
-    return subprocess.run([*shell, command(python, bundle)], input=given, capture_output=True, env=environment, timeout=20)
+    return subprocess.run([*shell, command(python, bundle)], input=given, capture_output=True, env=environment, cwd=home, timeout=20)
 
 
 @pytest.mark.parametrize("name", SHELLS)
@@ -77,8 +85,7 @@ def test_an_early_end_runs_nothing(bundle, tmp_path):
 
 def test_modules_lying_in_the_home_directory_are_not_imported(bundle, tmp_path):
     (tmp_path / "hashlib.py").write_text("raise SystemExit('hijacked')")
-    environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
-    done = subprocess.run(["sh", "-c", command(sys.executable, bundle)], input=opening() + bundle.content, capture_output=True, env=environment, cwd=tmp_path)
+    done = start(bundle, tmp_path)
     assert b"AGENT" in done.stdout, done
 
 

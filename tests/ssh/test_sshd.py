@@ -68,21 +68,23 @@ async def test_no_process_stays_behind(sshd, operator_key, known_hosts):
     shared = Shared.from_config(settings(known_hosts))
     async with running(shared, SshLink(node(sshd, operator_key), shared)) as heard:
         await heard.first(Sampled)
-        agents = _agents(shared)
+        agents = _agents(sshd)
         assert agents
     for _ in range(50):
-        if not _agents(shared):
+        if not _agents(sshd):
             break
         await asyncio.sleep(0.1)
-    assert not _agents(shared)
+    assert not _agents(sshd)
 
 
-def _agents(shared):
+def _agents(server):
+    """Processes of the agent on this server only: others may run on the same machine."""
     found = []
     for entry in os.listdir("/proc"):
         with contextlib.suppress(OSError):
-            if entry.isdigit() and shared.bundle.digest.encode() in open(f"/proc/{entry}/cmdline", "rb").read():
-                found.append(int(entry))
+            if entry.isdigit() and f"HOME={server.home}\0".encode() in Path(f"/proc/{entry}/environ").read_bytes():
+                if b"exec(b" in Path(f"/proc/{entry}/cmdline").read_bytes():
+                    found.append(int(entry))
     return found
 
 
@@ -91,7 +93,7 @@ async def test_a_killed_agent_is_started_again(sshd, operator_key, known_hosts):
     async with running(shared, SshLink(node(sshd, operator_key), shared)) as heard:
         await heard.first(Sampled)
         before = len(heard.events)
-        for pid in _agents(shared):
+        for pid in _agents(sshd):
             os.kill(pid, signal.SIGKILL)
         lost = await heard.first(Lost, 2.0, before)
         assert lost.reach == UNREACHABLE and "ended" in lost.cause
@@ -104,7 +106,7 @@ async def test_sshd_killed_is_lost_at_once_and_found_again(sshd, operator_key, k
         await heard.first(Sampled)
         before = len(heard.events)
         sshd.stop()
-        for pid in _agents(shared):
+        for pid in _agents(sshd):
             os.kill(pid, signal.SIGKILL)
         lost = await heard.first(Lost, 2.0, before)
         refused = await heard.first(Lost, 5.0, before, lambda event: "refused" in event.cause)
@@ -171,11 +173,15 @@ async def test_through_a_jump_host_that_is_shared_and_blamed(sshd, tmp_path, ope
         bastion.stop()
 
 
+def _parent(pid):
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])  # a name may have spaces and brackets
+
+
 def _kill_sessions(server):
     """The server and every connection it has."""
     for entry in os.listdir("/proc"):
         with contextlib.suppress(OSError, IndexError):
-            if entry.isdigit() and int(open(f"/proc/{entry}/stat").read().split()[3]) == server.process.pid:
+            if entry.isdigit() and _parent(entry) == server.process.pid:
                 os.kill(int(entry), signal.SIGKILL)
     server.stop()
 

@@ -30,7 +30,9 @@ async def settled(pilot: Pilot, rounds: int = 4) -> None:
     """Until what was asked for has been drawn."""
     for _ in range(rounds):
         await pilot.pause()
-    await pilot.app.workers.wait_for_complete([worker for worker in pilot.app.workers if worker.name == "_load"])
+    loading = [worker for worker in pilot.app.workers if worker.name == "_load"]
+    if loading:
+        await pilot.app.workers.wait_for_complete(loading)
     await pilot.pause()
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from rich.segment import Segment
+from rich.style import Style
 from textual import events
+from textual.geometry import Region
 from textual.screen import ModalScreen
+from textual.strip import Strip
 
 from opsconsole.tui.paint import Row, cells, fit
-from opsconsole.tui.pane import Pane
+from opsconsole.tui.pane import PaintedStrip, Pane
 
 Result = TypeVar("Result")
 
@@ -29,6 +33,13 @@ class Modal(ModalScreen[Result], inherit_bindings=False):
 
     def on_resize(self) -> None:
         self.fit_box()
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """The screen below; where colours are unwanted, without the codes of the default colours that Textual gives it."""
+        strips = super().render_lines(crop)
+        if not self.app.look.is_mono:
+            return strips
+        return [PaintedStrip([Segment(text, (style or Style()).without_color) for text, style, _ in strip], strip.cell_length) for strip in strips]
 
     def press(self, event: events.Key) -> None:
         """A key that does not close the box."""

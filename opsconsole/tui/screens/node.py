@@ -44,7 +44,7 @@ class NodeScreen(View):
             table.styles.height = wanted
 
     def show(self, frame: Frame | None) -> None:
-        if frame is not None:
+        if frame is not None and self.is_composed:
             self._keep_past(frame)
             self._fit_table()
         super().show(frame)

@@ -55,6 +55,11 @@ class View(Screen[None], inherit_bindings=False):
     def panes(self) -> Iterator[Pane]:
         return iter(self.query(Pane))
 
+    @property
+    def is_composed(self) -> bool:
+        """Whether there is something to draw on yet: a screen just opened learns of the frame when it resumes."""
+        return self.is_mounted and bool(self.query(Pane))
+
     def show(self, frame: Frame | None) -> None:
         for pane in self.panes():
             pane.show(frame)
@@ -77,6 +82,8 @@ class View(Screen[None], inherit_bindings=False):
 
     def _arrange(self) -> None:
         """Choose the layout by size; panes learn of it by their resize."""
+        if not self.is_composed:
+            return
         width, height = self.app.size
         self.set_class(width < TINY_WIDTH or height < TINY_HEIGHT, "tiny")
         self.set_class(width < WIDE_WIDTH or height < TALL_HEIGHT, "small")
@@ -88,6 +95,8 @@ class View(Screen[None], inherit_bindings=False):
 
     def show_run(self) -> None:
         """Make room for the run panel as its lines come."""
+        if not self.is_composed:
+            return
         panel = self.query_one(RunPanel)
         wanted = min(panel.wanted_height(), max(0, self.app.size.height // 3))
         if panel.display != bool(wanted) or panel.styles.height is None or panel.styles.height.value != wanted:
