@@ -20,6 +20,7 @@ from typing import Any, TextIO
 from opsconsole import __version__
 from opsconsole.config import Config, ConfigError, NodeSpec, read_config
 from opsconsole.control import places
+from opsconsole.control.patience import loop_for
 from opsconsole.control.perform import Performer
 from opsconsole.control.routes import RouteFile, follow_router, routes_of
 from opsconsole.control.serve import Counter
@@ -44,7 +45,8 @@ def run_collector(config_path: Path, state_dir: Path, until_idle: bool = False) 
             return _refuse(f"another collector watches with state directory {state_dir}", CONFLICT)
         lock.write(f"{os.getpid()}\n")
         lock.flush()
-        return asyncio.run(_collect(config, state_dir, until_idle))
+        with asyncio.Runner(loop_factory=lambda: loop_for(len(config.nodes))) as runner:
+            return runner.run(_collect(config, state_dir, until_idle))
 
 
 def _refuse(text: str, code: int) -> int:

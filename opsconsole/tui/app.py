@@ -187,7 +187,9 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self._close_messages_no_wait()
 
     def leave(self) -> None:
-        self.exit(0)
+        under_way = self.run_shown is not None and not self.run_shown.ended
+        words = f"{clean(self.run_shown.title)}: under way; the collector goes on with it" if under_way else ""
+        self.exit(0, message=Text(words) if words else None)
 
     def open_view(self, name: str) -> None:
         if self.view is not None and self.view.view_name == name:

@@ -17,7 +17,12 @@ HOT_C = 85.0
 RAMP_STEPS = 16
 UNKNOWN_CELL, HOT_CELL, BROKEN_CELL, STALE_CELL, LOST_CELL = range(RAMP_STEPS, RAMP_STEPS + 5)
 """Cells of the map that are no step of the ramp."""
-METRICS = {"util": ("util_pct", 0.0, 100.0, "%"), "temp": ("temp_c", 30.0, 90.0, "°C"), "mem": ("", 0.0, 1.0, "% of memory"), "power": ("", 0.0, 1.0, "% of limit")}
+METRICS = {
+    "util": ("util_pct", 0.0, 100.0, "%"),
+    "temp": ("temp_c", 30.0, 90.0, "°C"),
+    "mem": ("", 0.0, 1.0, "% of memory"),
+    "power": ("", 0.0, 1.0, "% of limit"),
+}
 """What the map can show: column, value of the first and last step of the ramp, unit. mem and power are shares."""
 GLYPHS = {"ok": "●", "loading": "◐", "draining": "▽", "warn": "▲", "crit": "✖", "stale": "◌", "connecting": "◌"}
 INKS = {"ok": "ok", "loading": "info", "draining": "accent", "warn": "warn", "stale": "info", "crit": "crit", "connecting": "dim"}
@@ -109,7 +114,9 @@ class Frame:
     def _rows_with(self, states: frozenset[str]) -> np.ndarray:
         """Rows of nodes with a worker in one of these states."""
         row_of = self.roster.node_row
-        return np.array(sorted({row_of[worker.node] for worker in self.fleet.workers if worker.state in states and worker.node in row_of}), np.int64)
+        return np.array(
+            sorted({row_of[worker.node] for worker in self.fleet.workers if worker.state in states and worker.node in row_of}), np.int64
+        )
 
     @cached_property
     def lost(self) -> np.ndarray:
@@ -122,14 +129,14 @@ class Frame:
     @cached_property
     def counts(self) -> dict[str, int]:
         """Nodes by state word."""
-        return dict(zip(STATES, np.bincount(np.array(self.states, np.int64), minlength=len(STATES)).tolist()))
+        return dict(zip(STATES, np.bincount(np.array(self.states, np.int64), minlength=len(STATES)).tolist(), strict=False))
 
     @cached_property
     def headlines(self) -> dict[str, float]:
         """Newest value of each headline figure; NaN when unknown."""
         trend = self.fleet.trend
         newest = trend[:, -1] if trend.shape[1] else np.full(len(HEADLINES), np.nan)
-        return dict(zip(HEADLINES, newest.tolist()))
+        return dict(zip(HEADLINES, newest.tolist(), strict=False))
 
     @cached_property
     def power_budget_w(self) -> float | None:
@@ -138,8 +145,8 @@ class Frame:
 
     @cached_property
     def models(self) -> list[dict]:
-        """core.wording.model_json of each model, worst against its objective first."""
-        return sorted((wording.model_json(self.fleet, model) for model in self.roster.models), key=_model_trouble)
+        """core.wording.models_json, worst against its objective first."""
+        return sorted(wording.models_json(self.fleet), key=_model_trouble)
 
     @cached_property
     def marks(self) -> np.ndarray:
@@ -187,4 +194,9 @@ class Frame:
 
 def _model_trouble(model: dict) -> tuple:
     objective, latency = model["objective"]["ttft_p95_ms"], model["ttft_p95_ms"]
-    return (model["ready"] >= model["min_ready"], -(latency / objective if objective and latency else 0.0), -(model["queue_depth"] or 0), model["name"])
+    return (
+        model["ready"] >= model["min_ready"],
+        -(latency / objective if objective and latency else 0.0),
+        -(model["queue_depth"] or 0),
+        model["name"],
+    )

@@ -71,7 +71,7 @@ class Row:
         self.used = 0
         """Cells written so far."""
 
-    def put(self, text: str, ink: str = "text", bold: bool = False, ground: str = "") -> "Row":
+    def put(self, text: str, ink: str = "text", bold: bool = False, ground: str = "") -> Row:
         if not text.isprintable():
             text = clean(text)
         style = self.look.style(ink, ground or self.ground, bold)
@@ -83,23 +83,23 @@ class Row:
         self.used += len(text) if text.isascii() else cell_len(text)
         return self
 
-    def column(self, text: str, width: int, ink: str = "text", bold: bool = False, right: bool = False, ground: str = "") -> "Row":
+    def column(self, text: str, width: int, ink: str = "text", bold: bool = False, right: bool = False, ground: str = "") -> Row:
         """Text cut or padded to `width` cells."""
         return self.put(fit(text, width, right), ink, bold, ground) if width > 0 else self
 
-    def add(self, segments: Iterable[Segment], width: int) -> "Row":
+    def add(self, segments: Iterable[Segment], width: int) -> Row:
         """Ready segments of `width` cells together."""
         self.segments.extend(segments)
         self.used += width
         return self
 
-    def pairs(self, *words: str) -> "Row":
+    def pairs(self, *words: str) -> Row:
         """Text and ink by turns."""
-        for text, ink in zip(words[::2], words[1::2]):
+        for text, ink in zip(words[::2], words[1::2], strict=False):
             self.put(text, ink)
         return self
 
-    def to(self, position: int, ink: str = "text", ground: str = "") -> "Row":
+    def to(self, position: int, ink: str = "text", ground: str = "") -> Row:
         """Blanks up to a cell position."""
         if position > self.used:
             self.put(" " * (position - self.used), ink, False, ground)
@@ -147,7 +147,7 @@ def spark(row: Row, values: np.ndarray, width: int, low: float | None = 0.0, hig
     top = max(top, limit * 1.2) if limit and seen.size and top > limit else top
     levels = bar_levels(spans, floor, max(top, floor + 1e-9))
     warm = (spans > limit).tolist() if limit is not None else [False] * width
-    for level, is_warm in zip(levels, warm):
+    for level, is_warm in zip(levels, warm, strict=False):
         row.put(BARS[level], hot if is_warm else ink, False, ground)
     return row
 

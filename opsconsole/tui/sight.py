@@ -9,7 +9,15 @@ import numpy as np
 from opsconsole.core.filter import Filter, parse
 from opsconsole.tui.frame import METRICS, Frame
 
-SORTS = {"worst first": "", "by name": "name", "by util": "util_pct", "by temp": "temp_c", "by power": "power_w", "by queue": "queue_depth", "by ttft": "ttft_p95_ms"}
+SORTS = {
+    "worst first": "",
+    "by name": "name",
+    "by util": "util_pct",
+    "by temp": "temp_c",
+    "by power": "power_w",
+    "by queue": "queue_depth",
+    "by ttft": "ttft_p95_ms",
+}
 """Orders of the node table and the column each needs."""
 
 

@@ -7,16 +7,23 @@ from contextlib import asynccontextmanager
 
 from textual.pilot import Pilot
 
-from tests.tui import fleets
 from opsconsole.core.fleet import Fleet
 from opsconsole.tui.app import ConsoleApp, Settings
+from tests.tui import fleets
 from tests.tui.standin import StandIn
 
 
 @asynccontextmanager
 async def console(
-    fleet: Fleet | None, size: tuple[int, int] = (120, 40), *, environment: str = "production", theme: str = "night", read_only: bool = False,
-    keys: dict[str, str] | None = None, late_s: float = 0.4, environ: dict[str, str] | None = None,
+    fleet: Fleet | None,
+    size: tuple[int, int] = (120, 40),
+    *,
+    environment: str = "production",
+    theme: str = "night",
+    read_only: bool = False,
+    keys: dict[str, str] | None = None,
+    late_s: float = 0.4,
+    environ: dict[str, str] | None = None,
 ) -> AsyncIterator[tuple[ConsoleApp, Pilot, StandIn]]:
     session = StandIn(fleet)
     settings = Settings("prod-eu-1", environment, theme, keys or {})

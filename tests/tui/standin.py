@@ -20,7 +20,7 @@ class StandIn:
         self.refusal = ""
         self.closed = False
 
-    async def attach(self, on_fleet: Callable[[Fleet], None], on_lost: Callable[[str], None]) -> "StandIn":
+    async def attach(self, on_fleet: Callable[[Fleet], None], on_lost: Callable[[str], None]) -> StandIn:
         self.on_fleet, self.on_lost = on_fleet, on_lost
         if self.fleet is not None:
             on_fleet(self.fleet)

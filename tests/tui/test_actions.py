@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.tui import fleets
 from opsconsole.tui.actions import ACTIONS, KeyConflict, normal, registry, shown
 from opsconsole.tui.screens.help import GROUPS, HelpBox
 from opsconsole.tui.screens.palette import entries
+from tests.tui import fleets
 from tests.tui.shown import console, press, text_of
 
 
@@ -29,7 +29,10 @@ def test_rebinding() -> None:
     assert shown("ctrl+x") == "Ctrl-x"
 
 
-@pytest.mark.parametrize(("keys", "words"), [({"drian": "x"}, "there is no action `drian`"), ({"drain": "L"}, "`launch`"), ({"drain": "x", "launch": "x"}, "asked for by")])
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [({"drian": "x"}, "there is no action `drian`"), ({"drain": "L"}, "`launch`"), ({"drain": "x", "launch": "x"}, "asked for by")],
+)
 def test_bad_rebinding_is_refused_in_words(keys: dict[str, str], words: str) -> None:
     with pytest.raises(KeyConflict, match=words):
         registry(keys)

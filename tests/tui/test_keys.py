@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from tests.tui import fleets
 from opsconsole.core.steps import Drain, Launch
 from opsconsole.tui.looks import DAY
 from opsconsole.tui.widgets.fleet_map import FleetMap
+from tests.tui import fleets
 from tests.tui.shown import console, press, settled, text_of
 
 
@@ -189,6 +189,7 @@ async def test_the_rest_of_the_screen_lives_during_a_run_and_quitting_says_it_go
 
 async def test_a_lost_session_in_a_run_is_said() -> None:
     async with console(fleets.calm(), environment="staging") as (app, pilot, session):
+
         async def broken(intent):
             raise ConnectionError("the collector has ended")
             yield
@@ -216,7 +217,11 @@ async def test_the_cursor_of_the_map_is_where_the_node_is() -> None:
     for nodes, size in ((24, (160, 50)), (400, (160, 50)), (3000, (120, 40))):
         async with console(fleets.calm(nodes, 2 if nodes > 1000 else 8), size, theme="mono") as (app, pilot, _):
             await press(pilot, "j", "j")
-            assert "▐" in "".join(segment.text for row in app.screen.query_one(FleetMap).rows(*app.screen.query_one(FleetMap).size)[:-1] for segment in row.segments)
+            assert "▐" in "".join(
+                segment.text
+                for row in app.screen.query_one(FleetMap).rows(*app.screen.query_one(FleetMap).size)[:-1]
+                for segment in row.segments
+            )
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 40), (20, 5), (59, 40), (60, 14), (60, 15), (61, 16), (80, 24), (300, 9), (500, 200)])

@@ -6,17 +6,27 @@ import os
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 
 from tests.tui import fleets
-from rich.cells import cell_len
 from tests.tui.shown import console, press, text_of
 
 STORED = Path(__file__).parent / "snapshots"
 SIZES = ((80, 24), (120, 40), (160, 50), (200, 50))
 STATES = {
-    "calm": (fleets.calm, ()), "alarm": (fleets.alarm, ()), "lost": (fleets.lost, ()), "empty": (fleets.empty, ()), "connecting": (fleets.connecting, ()),
-    "waiting": (lambda: None, ()), "node": (fleets.alarm, ("n", "n", "m", "enter")), "node-lost": (fleets.lost, ("enter",)), "workers": (fleets.alarm, ("3", "enter")),
-    "confirm": (fleets.calm, ("D",)), "help": (fleets.calm, ("?",)), "palette": (fleets.calm, (":", "d", "r")), "filter": (fleets.calm, ("/", *"util>80")),
+    "calm": (fleets.calm, ()),
+    "alarm": (fleets.alarm, ()),
+    "lost": (fleets.lost, ()),
+    "empty": (fleets.empty, ()),
+    "connecting": (fleets.connecting, ()),
+    "waiting": (lambda: None, ()),
+    "node": (fleets.alarm, ("n", "n", "m", "enter")),
+    "node-lost": (fleets.lost, ("enter",)),
+    "workers": (fleets.alarm, ("3", "enter")),
+    "confirm": (fleets.calm, ("D",)),
+    "help": (fleets.calm, ("?",)),
+    "palette": (fleets.calm, (":", "d", "r")),
+    "filter": (fleets.calm, ("/", *"util>80")),
     "marked": (fleets.calm, ("space", "space")),
 }
 

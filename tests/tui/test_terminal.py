@@ -33,8 +33,23 @@ class Terminal:
     def __init__(self, fleet: str, size: tuple[int, int], **environ: str) -> None:
         self.master, slave = pty.openpty()
         self.resize(*size)
-        variables = {"PATH": os.environ["PATH"], "TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8", "PYTHONPATH": str(ROOT), **environ}
-        self.process = subprocess.Popen([sys.executable, "-m", "tests.tui.program", fleet], stdin=slave, stdout=slave, stderr=slave, env=variables, cwd=ROOT, start_new_session=True)
+        variables = {
+            "PATH": os.environ["PATH"],
+            "TERM": "xterm-256color",
+            "COLORTERM": "truecolor",
+            "LANG": "C.UTF-8",
+            "PYTHONPATH": str(ROOT),
+            **environ,
+        }
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.tui.program", fleet],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env=variables,
+            cwd=ROOT,
+            start_new_session=True,
+        )
         os.close(slave)
         self.written = b""
 
@@ -127,7 +142,9 @@ def test_a_terminal_that_is_gone_leaves_no_orphan() -> None:
     assert opened.process.wait(timeout=8) == 129
 
 
-@pytest.mark.parametrize(("tty", "term", "words"), [(False, "xterm", "needs a terminal"), (True, "dumb", "TERM=dumb"), (True, "", "TERM is not set")])
+@pytest.mark.parametrize(
+    ("tty", "term", "words"), [(False, "xterm", "needs a terminal"), (True, "dumb", "TERM=dumb"), (True, "", "TERM is not set")]
+)
 def test_unsuitable_terminals_are_refused_in_words(tty: bool, term: str, words: str) -> None:
     said = unsuitable(tty, tty, term)
     assert words in said and "opsconsole status" in said

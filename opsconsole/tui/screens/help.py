@@ -25,7 +25,7 @@ class HelpBox(Box):
         page = max(1, self.size.height - 3)
         self.top = max(0, min(self.top, len(lines) - page))
         more = self.row().put("↑ ↓ scroll   " if len(lines) > page else "", "accent").put("esc close", "accent")
-        shown_lines = lines[self.top:self.top + page]
+        shown_lines = lines[self.top : self.top + page]
         return [*shown_lines, *[self.row() for _ in range(page - len(shown_lines))], more]
 
     def _all_lines(self, width: int) -> list[Row]:
@@ -44,7 +44,13 @@ class HelpBox(Box):
 
     def _line(self, action: Action, width: int) -> Row:
         keys = " ".join(shown(key) for key in action.keys)
-        return self.row().put("  ").column(keys, 15, "strong", True).column(action.name, 14, "text").column(action.help, max(0, width - 31), "dim")
+        return (
+            self.row()
+            .put("  ")
+            .column(keys, 15, "strong", True)
+            .column(action.name, 14, "text")
+            .column(action.help, max(0, width - 31), "dim")
+        )
 
 
 class HelpScreen(Modal[None]):

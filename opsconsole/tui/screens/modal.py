@@ -39,7 +39,10 @@ class Modal(ModalScreen[Result], inherit_bindings=False):
         strips = super().render_lines(crop)
         if not self.app.look.is_mono:
             return strips
-        return [PaintedStrip([Segment(text, (style or Style()).without_color) for text, style, _ in strip], strip.cell_length) for strip in strips]
+        return [
+            PaintedStrip([Segment(text, (style or Style()).without_color) for text, style, _ in strip], strip.cell_length)
+            for strip in strips
+        ]
 
     def press(self, event: events.Key) -> None:
         """A key that does not close the box."""

@@ -64,7 +64,9 @@ class NodeScreen(View):
         """Fill the past from history, GPU by GPU; what history can not tell stays a gap."""
         for gpu in range(len(past.values)):
             try:
-                series = await self.app.session.history(past.series, node=past.node, gpu=gpu, since=past.until - WINDOW_S, until=past.until, points=SPANS)
+                series = await self.app.session.history(
+                    past.series, node=past.node, gpu=gpu, since=past.until - WINDOW_S, until=past.until, points=SPANS
+                )
             except Exception as error:  # an unknown series or a lost collector: the live values still come
                 self.app.say(f"no history: {error}")
                 return

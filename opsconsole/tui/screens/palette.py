@@ -58,7 +58,9 @@ def _all(app: ConsoleApp, words: list[str]) -> Iterator[Entry]:
     for name in LOOKS:
         yield Entry(f"look {name}", "colours of the screen", lambda name=name: app.set_look(name))
     for node in app.frame.roster.nodes if app.frame else ():
-        yield Entry(f"go {node.name}", " · ".join(part for part in (node.site, node.rack, node.chip) if part), lambda node=node: _go(app, node.name))
+        yield Entry(
+            f"go {node.name}", " · ".join(part for part in (node.site, node.rack, node.chip) if part), lambda node=node: _go(app, node.name)
+        )
 
 
 def _drains(app: ConsoleApp, key: str) -> Iterator[Entry]:
@@ -68,11 +70,17 @@ def _drains(app: ConsoleApp, key: str) -> Iterator[Entry]:
     if app.frame is None:
         return
     fleet = app.frame.fleet
-    names = [app.view.chosen_name(), *(worker.name for worker in fleet.workers_of_node.get(app.sight.node, ())), *(node.name for node in app.frame.roster.nodes)]
+    names = [
+        app.view.chosen_name(),
+        *(worker.name for worker in fleet.workers_of_node.get(app.sight.node, ())),
+        *(node.name for node in app.frame.roster.nodes),
+    ]
     for name in dict.fromkeys(filter(None, names)):
         workers = fleet.workers_of_node.get(name, ())
         note = f"{len(workers)} workers" if name in app.frame.roster.node_row else "one worker"
-        yield Entry(f"drain {name}", note, lambda name=name: app.ask_plan(Drain(targets=(name,))), key if name == app.view.chosen_name() else "")
+        yield Entry(
+            f"drain {name}", note, lambda name=name: app.ask_plan(Drain(targets=(name,))), key if name == app.view.chosen_name() else ""
+        )
 
 
 def _launches(app: ConsoleApp, words: list[str], key: str) -> Iterator[Entry]:
@@ -86,7 +94,12 @@ def _launches(app: ConsoleApp, words: list[str], key: str) -> Iterator[Entry]:
         for model in app.frame.roster.models:
             place = f" on {node}" if node else ""
             intent = Launch(model.name, node=node, count=count)
-            yield Entry(f"launch {model.name}{times}{place}", f"{model.gpus} GPU{'s' * (model.gpus != 1)} each, {free[not node]}", lambda intent=intent: app.ask_plan(intent), key if not node else "")
+            yield Entry(
+                f"launch {model.name}{times}{place}",
+                f"{model.gpus} GPU{'s' * (model.gpus != 1)} each, {free[not node]}",
+                lambda intent=intent: app.ask_plan(intent),
+                key if not node else "",
+            )
         if not app.sight.node:
             return
 
@@ -110,17 +123,39 @@ class PaletteBox(Box):
 
     def content(self, width: int) -> list[Row]:
         self.search()
-        lines = [self.row().put(": ", "accent", True).column(self.editor.text + "▏", width - 2, "strong", True), self.row().put("─" * width, "line")]
+        lines = [
+            self.row().put(": ", "accent", True).column(self.editor.text + "▏", width - 2, "strong", True),
+            self.row().put("─" * width, "line"),
+        ]
         room = max(1, self.size.height - 6)
         top = max(0, min(self.place - room // 2, len(self.found) - room))
-        for number, entry in enumerate(self.found[top:top + room], top):
+        for number, entry in enumerate(self.found[top : top + room], top):
             lines.append(self._entry(entry, number == self.place, width))
         if not self.found:
             lines.append(self.row().put("  nothing has that name", "dim"))
-        lines += [self.row() for _ in range(room - max(1, len(self.found[top:top + room])))]
+        lines += [self.row() for _ in range(room - max(1, len(self.found[top : top + room])))]
         plans = bool(self.found) and self.found[self.place].text.startswith(("drain", "launch"))
         hint = "make a plan (nothing runs yet)" if plans else "do it"
-        return [*lines, self.row().put("─" * width, "line"), self.row().pairs("↵ ", "strong", hint, "dim", "   tab ", "strong", "complete", "dim", "   ↑ ↓ ", "strong", "choose", "dim", "   esc", "strong")]
+        return [
+            *lines,
+            self.row().put("─" * width, "line"),
+            self.row().pairs(
+                "↵ ",
+                "strong",
+                hint,
+                "dim",
+                "   tab ",
+                "strong",
+                "complete",
+                "dim",
+                "   ↑ ↓ ",
+                "strong",
+                "choose",
+                "dim",
+                "   esc",
+                "strong",
+            ),
+        ]
 
     def _entry(self, entry: Entry, chosen: bool, width: int) -> Row:
         row = self.row("chosen" if chosen else "")

@@ -48,7 +48,13 @@ class PlanBox(Box):
     def _verdict(self, width: int) -> list[Row]:
         if self.plan.refusal:
             parts = wrapped("It must not be done: " + clean(self.plan.refusal, 600), width - 3)
-            return [*(self.row().put("✖  " if not number else "   ", "crit", True).column(part, width - 3, "strong") for number, part in enumerate(parts)), self.row()]
+            return [
+                *(
+                    self.row().put("✖  " if not number else "   ", "crit", True).column(part, width - 3, "strong")
+                    for number, part in enumerate(parts)
+                ),
+                self.row(),
+            ]
         if not self.plan.steps:
             return [self.row().put("There is nothing to do.", "text"), self.row()]
         return []
@@ -58,8 +64,12 @@ class PlanBox(Box):
             return []
         fits = max(1, self.size.height - 12 - len(self.plan.changes) - len(self.plan.checks) - len(self.plan.warnings))
         self.first_step = max(0, min(self.first_step, len(self.plan.steps) - fits))
-        shown = self.plan.steps[self.first_step:self.first_step + fits]
-        more = f"  {self.first_step + 1}–{self.first_step + len(shown)} of {len(self.plan.steps)}, ↑ ↓" if len(shown) < len(self.plan.steps) else ""
+        shown = self.plan.steps[self.first_step : self.first_step + fits]
+        more = (
+            f"  {self.first_step + 1}–{self.first_step + len(shown)} of {len(self.plan.steps)}, ↑ ↓"
+            if len(shown) < len(self.plan.steps)
+            else ""
+        )
         lines = [self.row().put("WHAT HAPPENS", "dim", True).put(more, "accent")]
         for number, step in enumerate(shown, self.first_step + 1):
             lines.append(self.row().put(f"{number:3}  ", "dim").column(step.text, width - 5, "text"))
@@ -72,7 +82,13 @@ class PlanBox(Box):
         lines = [self.row().column("", room).put(fit("NOW", 12, True), "dim", True).put("     ").put(fit("AFTER", 12, True), "dim", True)]
         for what, now, after in self.plan.changes:
             same = now == after
-            lines.append(self.row().column("  " + clean(what), room).column(now, 12, "text", right=True).put("  →  ", "dim").column(after, 12, "dim" if same else "strong", not same, right=True))
+            lines.append(
+                self.row()
+                .column("  " + clean(what), room)
+                .column(now, 12, "text", right=True)
+                .put("  →  ", "dim")
+                .column(after, 12, "dim" if same else "strong", not same, right=True)
+            )
         return [*lines, self.row()]
 
     def _guards(self, width: int) -> list[Row]:
@@ -86,13 +102,25 @@ class PlanBox(Box):
         if self.phrase:
             line = self.row().put("Production: type ", "text").put(self.phrase, "strong", True).put(" to confirm  ", "text")
             lines += [line.column(self.typed.text + "▏", max(4, min(40, width - line.used)), "strong", True, ground="chosen"), self.row()]
-        go = self.row().put(" ↵ RUN PLAN ", "strong" if self.is_ready else "faint", self.is_ready, "warn_ground" if self.is_ready else "head")
+        go = self.row().put(
+            " ↵ RUN PLAN ", "strong" if self.is_ready else "faint", self.is_ready, "warn_ground" if self.is_ready else "head"
+        )
         return [*lines, go.put("   ").put(" esc cancel ", "strong", True, "head")]
 
     def wanted_height(self, width: int) -> int:
         plan = self.plan
         verdict = len(wrapped(plan.refusal, max(10, width - 7))) + 2 if plan.refusal else 0
-        return 6 + verdict + min(len(plan.steps), 12) + 2 + len(plan.changes) + 2 * bool(plan.changes) + len(plan.checks) + len(plan.warnings) + 2 * bool(self.phrase)
+        return (
+            6
+            + verdict
+            + min(len(plan.steps), 12)
+            + 2
+            + len(plan.changes)
+            + 2 * bool(plan.changes)
+            + len(plan.checks)
+            + len(plan.warnings)
+            + 2 * bool(self.phrase)
+        )
 
 
 def wrapped(text: str, width: int) -> list[str]:

@@ -42,12 +42,14 @@ class Chart(Pane):
         limit_line = int((high - limit) * (height - 1e-9) / (high - low)) if limit is not None and low <= limit <= high else -1
         labels = {0: high, height // 2: (low + high) / 2, height - 1: low}
         hot = limit is not None and np.nan_to_num(past.values[gpu][-30:]).max() > limit
-        return [self._line(y, codes[y].tolist(), band[y].tolist(), labels, y == limit_line, "warn" if hot else "accent") for y in range(height)]
+        return [
+            self._line(y, codes[y].tolist(), band[y].tolist(), labels, y == limit_line, "warn" if hot else "accent") for y in range(height)
+        ]
 
     def _line(self, y: int, codes: list[int], band: list[bool], labels: dict[int, float], is_limit: bool, ink: str) -> Row:
         row = self.row()
         row.put(f"{labels[y]:5.0f} " if y in labels else " " * 6, "dim").put("┤" if y in labels else "│", "line")
-        for code, inside in zip(codes, band):
+        for code, inside in zip(codes, band, strict=False):
             ground = "band" if inside else "ground"
             if code:
                 row.put(BRAILLE[code], ink, True, ground)

@@ -19,7 +19,13 @@ from opsconsole.tui.pane import Pane
 LABEL_CELLS = 13
 WIDEST_CELL = 3
 TAIL_CELLS = 22
-_TROUBLE = {HOT_CELL: ("▲", "warn"), BROKEN_CELL: ("✖", "crit"), STALE_CELL: ("◌", "info"), LOST_CELL: ("✖", "crit"), UNKNOWN_CELL: ("·", "faint")}
+_TROUBLE = {
+    HOT_CELL: ("▲", "warn"),
+    BROKEN_CELL: ("✖", "crit"),
+    STALE_CELL: ("◌", "info"),
+    LOST_CELL: ("✖", "crit"),
+    UNKNOWN_CELL: ("·", "faint"),
+}
 _SHADE_RANK = {BROKEN_CELL: 5, LOST_CELL: 4, HOT_CELL: 3, STALE_CELL: 2, UNKNOWN_CELL: 0}
 
 
@@ -36,7 +42,7 @@ def half(look: Look, upper: int, lower: int) -> Segment:
 
 
 def _colour(look: Look, cell: int) -> Color:
-    names = {HOT_CELL: "warn", BROKEN_CELL: "crit", STALE_CELL: "info", LOST_CELL: "crit_ground", UNKNOWN_CELL: "line"}
+    names = {HOT_CELL: "warn", BROKEN_CELL: "crit", STALE_CELL: "info", LOST_CELL: "crit", UNKNOWN_CELL: "line"}
     return Color.parse(look.colours[names[cell]] if cell in names else look.ramp[cell])
 
 
@@ -102,7 +108,10 @@ class FleetMap(Pane):
 
     def _scale(self, width: int, room: int) -> int:
         """Characters a column of GPUs: as many as need no more lines than one would; 0: even one does not fit."""
-        lines = [sum(-(-len(group.rows) // self._per_line(group, width, scale)) for group in self.frame.groups) for scale in range(1, WIDEST_CELL + 1)]
+        lines = [
+            sum(-(-len(group.rows) // self._per_line(group, width, scale)) for group in self.frame.groups)
+            for scale in range(1, WIDEST_CELL + 1)
+        ]
         return 0 if lines[0] > room else max(scale for scale, count in enumerate(lines, 1) if count == lines[0])
 
     def _columns(self, group: Group) -> int:
@@ -115,7 +124,7 @@ class FleetMap(Pane):
         """The groups one below the other, apart when there is room, and a word when some do not fit."""
         spare = room - sum(map(len, blocks)) >= len(blocks)
         lines: list[Row] = []
-        for group, block in zip(self.frame.groups, blocks):
+        for group, block in zip(self.frame.groups, blocks, strict=False):
             for node in group.rows.tolist():
                 line, start, end = self._place_of[node]
                 self._place_of[node] = (1 + len(lines) + line, start, end)
@@ -131,7 +140,7 @@ class FleetMap(Pane):
         lines = []
         for number in range(count):
             row = self._label(group, number, count)
-            for node in group.rows[number * per_line:(number + 1) * per_line].tolist():
+            for node in group.rows[number * per_line : (number + 1) * per_line].tolist():
                 row.put(" ")
                 self._place_of[node] = (number, row.used, row.used + columns)
                 row.add(self._node_cells(cells[self.frame.roster.gpus_of(node)].tolist(), columns, scale), columns)
@@ -143,8 +152,10 @@ class FleetMap(Pane):
         if not levels:
             return [Segment("·" * columns, look.style("faint"))]
         across = columns // scale
-        upper, lower = levels[:across], levels[across:2 * across] if len(levels) > across else levels
-        cells = [half(look, above, lower[place] if place < len(lower) else above) for place, above in enumerate(upper) for _ in range(scale)]
+        upper, lower = levels[:across], levels[across : 2 * across] if len(levels) > across else levels
+        cells = [
+            half(look, above, lower[place] if place < len(lower) else above) for place, above in enumerate(upper) for _ in range(scale)
+        ]
         missing = columns - len(cells)
         return [*cells, Segment(" " * missing, look.style())] if missing else cells
 
@@ -160,7 +171,7 @@ class FleetMap(Pane):
     def _by_two_nodes(self, group: Group, cells: np.ndarray, width: int) -> list[Row]:
         worst = [top if top >= RAMP_STEPS else (low if low >= RAMP_STEPS else top) for top, low in _extremes(self.frame, group, cells)]
         worst += worst[-1:] * (len(worst) % 2)
-        pairs = [half(self.look, upper, lower) for upper, lower in zip(worst[::2], worst[1::2])]
+        pairs = [half(self.look, upper, lower) for upper, lower in zip(worst[::2], worst[1::2], strict=False)]
         return self._folded(group, pairs, width - LABEL_CELLS - 1, width, 2)
 
     def _folded(self, group: Group, segments: list[Segment], per_line: int, width: int, nodes_per_cell: int) -> list[Row]:
@@ -170,7 +181,7 @@ class FleetMap(Pane):
         count = -(-len(segments) // per_line)
         lines = []
         for number in range(max(1, count)):
-            part = segments[number * per_line:(number + 1) * per_line]
+            part = segments[number * per_line : (number + 1) * per_line]
             lines.append(self._label(group, number, count).add(part, len(part)))
         if len(lines) == 1 and width - lines[0].used > TAIL_CELLS - 1:
             self._tail(lines[0], group, width)
@@ -221,4 +232,4 @@ def _extremes(frame: Frame, group: Group, cells: np.ndarray) -> list[tuple[int, 
         low[filled] = np.where(high[filled] >= RAMP_STEPS, high[filled], np.minimum.reduceat(cells, starts))
     gone = frame.lost & (frame.fleet.reach != CONNECTING)
     high[gone] = low[gone] = LOST_CELL
-    return list(zip(high[group.rows].tolist(), low[group.rows].tolist()))
+    return list(zip(high[group.rows].tolist(), low[group.rows].tolist(), strict=False))

@@ -12,10 +12,35 @@ from opsconsole.tui.pane import Pane
 from opsconsole.tui.past import Past
 from opsconsole.tui.widgets.fleet_map import half
 
-WIDE = (("", 3, False), ("GPU", 4, False), ("UTIL", 16, False), ("MEMORY GiB", 11, True), ("TEMP", 6, True), ("POWER W", 10, True), ("CLOCK", 10, True),
-        ("HELD BACK BY", 22, False), ("ECC", 6, True), ("XID", 5, True))
-NARROW = (("", 2, False), ("GPU", 4, False), ("UTIL", 5, True), ("MEM", 5, True), ("°C", 4, True), ("W", 5, True), ("HELD BY", 9, False), ("ECC", 4, True))
-_SHORT = {"SW power cap": "pwr cap", "HW slowdown": "HW slow", "SW thermal slowdown": "thermal", "HW thermal slowdown": "HW therm", "HW power brake": "pwr brk"}
+WIDE = (
+    ("", 3, False),
+    ("GPU", 4, False),
+    ("UTIL", 16, False),
+    ("MEMORY GiB", 11, True),
+    ("TEMP", 6, True),
+    ("POWER W", 10, True),
+    ("CLOCK", 10, True),
+    ("HELD BACK BY", 22, False),
+    ("ECC", 6, True),
+    ("XID", 5, True),
+)
+NARROW = (
+    ("", 2, False),
+    ("GPU", 4, False),
+    ("UTIL", 5, True),
+    ("MEM", 5, True),
+    ("°C", 4, True),
+    ("W", 5, True),
+    ("HELD BY", 9, False),
+    ("ECC", 4, True),
+)
+_SHORT = {
+    "SW power cap": "pwr cap",
+    "HW slowdown": "HW slow",
+    "SW thermal slowdown": "thermal",
+    "HW thermal slowdown": "HW therm",
+    "HW power brake": "pwr brk",
+}
 
 
 class GpuTable(Pane):
@@ -40,8 +65,21 @@ class GpuTable(Pane):
 
     def _line(self, place: int, gpu: int, fields: tuple[tuple[str, int, bool], ...], width: int, node_row: int) -> Row:
         row = Row(self.look, "chosen" if place == self.sight.gpu else "ground")
-        values = {name: float(self.frame.fleet.gpu(name)[gpu]) for name in (
-            "util_pct", "mem_used_mib", "temp_c", "power_w", "power_limit_w", "sm_clock_mhz", "throttle", "ecc_corrected", "ecc_uncorrected", "xid")}
+        values = {
+            name: float(self.frame.fleet.gpu(name)[gpu])
+            for name in (
+                "util_pct",
+                "mem_used_mib",
+                "temp_c",
+                "power_w",
+                "power_limit_w",
+                "sm_clock_mhz",
+                "throttle",
+                "ecc_corrected",
+                "ecc_uncorrected",
+                "xid",
+            )
+        }
         if self.frame.is_lost(node_row):
             values = dict.fromkeys(values, float("nan"))
         values["mem_total_mib"] = float(self.frame.roster.gpu_fact("mem_total_mib")[gpu])
@@ -53,8 +91,14 @@ class GpuTable(Pane):
     def _state(self, row: Row, gpu: int, values: dict[str, float], wide: bool) -> None:
         broken = gpu in self.frame.fleet.gpu_errors
         held = throttle_words(values["throttle"], THROTTLE_LIMITING & ~0x4)
-        glyph, ink = ("✖", "crit") if broken else (("▲", "warn") if held or values["temp_c"] >= HOT_C else (("●", "ok") if is_known(values["util_pct"]) else ("·", "faint")))
-        row.put((" " if wide else "") + glyph + " ", ink, ink in ("crit", "warn")).column(str(int(self.frame.roster.gpu_index[gpu])), 4 if wide else 4, "text")
+        glyph, ink = (
+            ("✖", "crit")
+            if broken
+            else (("▲", "warn") if held or values["temp_c"] >= HOT_C else (("●", "ok") if is_known(values["util_pct"]) else ("·", "faint")))
+        )
+        row.put((" " if wide else "") + glyph + " ", ink, ink in ("crit", "warn")).column(
+            str(int(self.frame.roster.gpu_index[gpu])), 4 if wide else 4, "text"
+        )
 
     def _number(self, row: Row, text: str, cells: int, ink: str = "text", bold: bool = False) -> None:
         unknown = text.startswith(UNKNOWN)
@@ -69,7 +113,11 @@ class GpuTable(Pane):
         said = ", ".join(_SHORT.get(word, word) if short else word for word in words)
         harmful = any(word != "SW power cap" for word in words)
         error = self.frame.fleet.gpu_errors.get(gpu, "")
-        text, ink = (error, "crit") if error else (said or (UNKNOWN if not is_known(values["throttle"]) else "nothing"), "warn" if harmful else "dim")
+        text, ink = (
+            (error, "crit")
+            if error
+            else (said or (UNKNOWN if not is_known(values["throttle"]) else "nothing"), "warn" if harmful else "dim")
+        )
         row.column(text, cells - 1, ink if words or error else "faint").put(" ")
 
     def _wide(self, row: Row, gpu: int, values: dict[str, float]) -> None:

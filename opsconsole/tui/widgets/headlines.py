@@ -58,8 +58,15 @@ class Headlines(Pane):
 
 def tiles_of(frame: Frame) -> list[Tile]:
     """The six tiles in the order of HEADLINES."""
-    trend = dict(zip(HEADLINES, frame.fleet.trend))
-    return [_latency(frame, trend), _queue(frame, trend), _requests(frame, trend), _util(frame, trend), _power(frame, trend), _nodes(frame, trend)]
+    trend = dict(zip(HEADLINES, frame.fleet.trend, strict=False))
+    return [
+        _latency(frame, trend),
+        _queue(frame, trend),
+        _requests(frame, trend),
+        _util(frame, trend),
+        _power(frame, trend),
+        _nodes(frame, trend),
+    ]
 
 
 def _latency(frame: Frame, trend: dict[str, np.ndarray]) -> Tile:
@@ -106,12 +113,27 @@ def _power(frame: Frame, trend: dict[str, np.ndarray]) -> Tile:
 def _nodes(frame: Frame, trend: dict[str, np.ndarray]) -> Tile:
     total, counts = len(frame.roster.nodes), frame.counts
     up = int(frame.fleet.answering.sum())
-    parts = (("✖", counts["crit"]), ("▲", counts["warn"]), ("◌", counts["stale"] + counts["connecting"]), ("◐", counts["loading"]), ("▽", counts["draining"]))
+    parts = (
+        ("✖", counts["crit"]),
+        ("▲", counts["warn"]),
+        ("◌", counts["stale"] + counts["connecting"]),
+        ("◐", counts["loading"]),
+        ("▽", counts["draining"]),
+    )
     note = " ".join(f"{glyph}{count}" for glyph, count in parts if count)
     trouble = "crit" if counts["crit"] else ("warn" if counts["warn"] + counts["stale"] else "")
     value = f"{up}/{total}" if total else UNKNOWN
     return Tile("up", "NODES UP", value, note, total - trend["nodes_live"], trouble, high=float(max(total, 1)) / 4, limit=0.5)
 
 
-_EMPTY = [Tile(short, name, UNKNOWN, "", np.zeros(0)) for short, name in (
-    ("ttft", "TTFT p95, worst"), ("queue", "QUEUED"), ("req/s", "REQUESTS/S"), ("util", "GPU UTIL"), ("power", "POWER"), ("up", "NODES UP"))]
+_EMPTY = [
+    Tile(short, name, UNKNOWN, "", np.zeros(0))
+    for short, name in (
+        ("ttft", "TTFT p95, worst"),
+        ("queue", "QUEUED"),
+        ("req/s", "REQUESTS/S"),
+        ("util", "GPU UTIL"),
+        ("power", "POWER"),
+        ("up", "NODES UP"),
+    )
+]

@@ -7,7 +7,16 @@ from opsconsole.core.wording import age_text
 from opsconsole.tui.paint import Row, cells, title
 from opsconsole.tui.pane import Pane
 
-HELPS = {"ttft": ("launch",), "ready": ("launch",), "throttle": ("drain",), "gpu": ("drain",), "ecc": ("drain",), "xid": ("drain",), "worker": ("drain",), "power": ("drain",)}
+HELPS = {
+    "ttft": ("launch",),
+    "ready": ("launch",),
+    "throttle": ("drain",),
+    "gpu": ("drain",),
+    "ecc": ("drain",),
+    "xid": ("drain",),
+    "worker": ("drain",),
+    "power": ("drain",),
+}
 """Kind of alarm (before its "-") -> ids of actions that help."""
 
 
@@ -32,7 +41,12 @@ class NeedsYou(Pane):
         first = self.row().put(f" {glyph} ", ink, True)
         first.column(alarm.text, width - 4 - cells(age), "strong", chosen).put(age + " ", "dim")
         helps = "  ".join(self._helps(alarm))
-        second = self.row().put("   ").column(alarm.detail or self._where(alarm), width - 5 - cells(helps), "dim").put(" " + helps + " ", "accent")
+        second = (
+            self.row()
+            .put("   ")
+            .column(alarm.detail or self._where(alarm), width - 5 - cells(helps), "dim")
+            .put(" " + helps + " ", "accent")
+        )
         return [first, second]
 
     def _where(self, alarm: Alarm) -> str:

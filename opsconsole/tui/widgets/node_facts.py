@@ -25,9 +25,15 @@ class NodeFacts(Pane):
         age_s, offset_s = frame.fleet.age_s[row], frame.fleet.clock_offset_s[row]
         load, disk = frame.fleet.node("load1")[row], frame.fleet.node("disk_free_mib")[row]
         facts = (
-            ("site", node.site), ("rack", node.rack), ("chip", node.chip), ("heard", f"{age_text(age_s)} ago" if is_known(age_s) else "never"),
-            ("driver", node.driver), ("host", node.hostname), ("load", number_text(load, 1) if is_known(load) else ""),
-            ("disk free", f"{number_text(disk / 1024)} GiB" if is_known(disk) else ""), ("clock off", f"{offset_s:+.0f} s" if abs(offset_s) >= 2 else ""),
+            ("site", node.site),
+            ("rack", node.rack),
+            ("chip", node.chip),
+            ("heard", f"{age_text(age_s)} ago" if is_known(age_s) else "never"),
+            ("driver", node.driver),
+            ("host", node.hostname),
+            ("load", number_text(load, 1) if is_known(load) else ""),
+            ("disk free", f"{number_text(disk / 1024)} GiB" if is_known(disk) else ""),
+            ("clock off", f"{offset_s:+.0f} s" if abs(offset_s) >= 2 else ""),
         )
         line = self.row().put("  ")
         for name, value in facts:

@@ -35,19 +35,27 @@ class NodePanel(Pane):
     def _load(self, row: int, width: int) -> Row:
         frame = self.frame
         util, power = frame.column("util_pct")[row], frame.column("power_w")[row]
-        line = self.row().put(" util ", "dim").put(number_text(util, 0, "%"), "text").put(" ")
-        meter(line, util / 100 if is_known(util) else None, max(4, min(16, width - 46)))
+        ink = self._ink(row)
+        line = self.row().put(" last " if frame.is_lost(row) else " util ", "dim").put(number_text(util, 0, "%"), ink).put(" ")
+        meter(line, util / 100 if is_known(util) else None, max(4, min(16, width - 46)), "bar" if ink == "text" else "faint")
         gpus = frame.roster.gpus_of(row)
         temps = frame.fleet.gpu("temp_c")[gpus]
         if temps.size and not np.isnan(temps).all():
             hottest = int(np.nanargmax(temps))
-            line.put("  hottest ", "dim").put(f"GPU{int(frame.roster.gpu_index[gpus][hottest])} {temps[hottest]:.0f}°", "warn" if temps[hottest] >= HOT_C else "text")
-        return line.put("  ", "dim").put(power_text(power), "text")
+            line.put("  hottest ", "dim").put(
+                f"GPU{int(frame.roster.gpu_index[gpus][hottest])} {temps[hottest]:.0f}°",
+                "warn" if temps[hottest] >= HOT_C and ink == "text" else ink,
+            )
+        return line.put("  ", "dim").put(power_text(power), ink)
+
+    def _ink(self, row: int) -> str:
+        """Last known values of a lost node are faint."""
+        return "faint" if self.frame.is_lost(row) else "text"
 
     def _facts(self, row: int) -> Row:
         frame, node = self.frame, self.frame.roster.nodes[row]
         used, total = frame.column("mem_used_mib")[row], frame.column("mem_total_mib")[row]
-        line = self.row().put(" memory ", "dim").put(f"{number_text(used / 1024)} of {number_text(total / 1024)} GiB", "text")
+        line = self.row().put(" memory ", "dim").put(f"{number_text(used / 1024)} of {number_text(total / 1024)} GiB", self._ink(row))
         if node.rack:
             line.put("  rack ", "dim").column(node.rack, min(10, len(node.rack)), "text")
         age_s = frame.fleet.age_s[row]
@@ -58,5 +66,13 @@ class NodePanel(Pane):
         name = self.frame.roster.nodes[row].name
         workers = self.frame.fleet.workers_of_node.get(name, ())
         words = [f"{worker.model} {worker.state.lower().replace('_', ' ')}" for worker in workers]
-        said = ", ".join(f"{words.count(word)} × {word}" if words.count(word) > 1 else word for word in dict.fromkeys(words))
-        return self.row().put(" runs ", "dim").column(said or "no worker", width - 6, "text" if said else "dim")
+        said = (
+            ""
+            if self.frame.is_lost(self.frame.roster.node_row[name])
+            else ", ".join(f"{words.count(word)} × {word}" if words.count(word) > 1 else word for word in dict.fromkeys(words))
+        )
+        return (
+            self.row()
+            .put(" runs ", "dim")
+            .column(said or (f"{len(workers)} workers, not heard" if workers else "no worker"), width - 6, "text" if said else "dim")
+        )

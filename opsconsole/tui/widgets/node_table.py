@@ -9,11 +9,48 @@ from opsconsole.tui.frame import BROKEN_CELL, GLYPHS, HOT_C, HOT_CELL, INKS, Fra
 from opsconsole.tui.paint import BARS, Row, columns, is_known, meter, milliseconds, title, watts
 from opsconsole.tui.pane import Pane
 
-WIDE = (("", 2, False), ("NODE", 14, False), ("SITE", 8, False), ("CHIP", 7, False), ("MODEL", 14, False), ("GPUS", 9, False), ("UTIL", 12, False), ("MEM", 10, True),
-        ("POWER", 8, True), ("TEMP", 6, True), ("REQ/S", 7, True), ("QUEUE", 6, True), ("TTFT", 7, True), ("AGE", 7, True), ("WHY", 0, False))
-MIDDLE = (("", 2, False), ("NODE", 13, False), ("MODEL", 13, False), ("GPUS", 9, False), ("UTIL", 11, False), ("MEM", 9, True), ("POWER", 8, True),
-          ("TEMP", 5, True), ("QUEUE", 6, True), ("TTFT", 7, True), ("AGE", 7, True), ("WHY", 0, False))
-NARROW = (("", 2, False), ("NODE", 10, False), ("MODEL", 11, False), ("GPUS", 9, False), ("UTIL", 5, True), ("°C", 3, True), ("QUE", 4, True), ("TTFT", 6, True), ("WHY", 0, False))
+WIDE = (
+    ("", 2, False),
+    ("NODE", 14, False),
+    ("SITE", 8, False),
+    ("CHIP", 7, False),
+    ("MODEL", 14, False),
+    ("GPUS", 9, False),
+    ("UTIL", 12, False),
+    ("MEM", 10, True),
+    ("POWER", 8, True),
+    ("TEMP", 6, True),
+    ("REQ/S", 7, True),
+    ("QUEUE", 6, True),
+    ("TTFT", 7, True),
+    ("AGE", 7, True),
+    ("WHY", 0, False),
+)
+MIDDLE = (
+    ("", 2, False),
+    ("NODE", 13, False),
+    ("MODEL", 13, False),
+    ("GPUS", 9, False),
+    ("UTIL", 10, False),
+    ("MEM", 10, True),
+    ("POWER", 8, True),
+    ("TEMP", 5, True),
+    ("QUEUE", 6, True),
+    ("TTFT", 7, True),
+    ("AGE", 7, True),
+    ("WHY", 0, False),
+)
+NARROW = (
+    ("", 2, False),
+    ("NODE", 10, False),
+    ("MODEL", 11, False),
+    ("GPUS", 9, False),
+    ("UTIL", 5, True),
+    ("°C", 3, True),
+    ("QUE", 4, True),
+    ("TTFT", 6, True),
+    ("WHY", 0, False),
+)
 Fields = tuple[tuple[str, int, bool], ...]
 
 
@@ -46,14 +83,19 @@ class NodeTable(Pane):
         page = self.page
         self._top = max(0, min(max(place - page + 1, min(self._top, place)), max(0, len(rows) - page)))
         self._forget_old(width)
-        lines = [self._line(row, fields, width) for row in rows[self._top:self._top + page]]
+        lines = [self._line(row, fields, width) for row in rows[self._top : self._top + page]]
         if not rows:
             lines = [self._nothing()]
         return [*self._title(width, len(rows), page), head, *lines]
 
     def _nothing(self) -> Row:
         if self.sight.filter.text:
-            return self.row().put("  no node passes the filter ", "dim").column(self.sight.filter.text, 40, "text").put("  esc takes it off", "accent")
+            return (
+                self.row()
+                .put("  no node passes the filter ", "dim")
+                .column(self.sight.filter.text, 40, "text")
+                .put("  esc takes it off", "accent")
+            )
         return self.row().put("  the fleet file names no node: add [[nodes]]", "dim")
 
     def _title(self, width: int, count: int, page: int) -> list[Row]:
@@ -93,7 +135,7 @@ class NodeLine:
         self.quiet = "text" if chosen else ("faint" if self.lost else "dim")
 
     def write(self, fields: Fields, width: int) -> Row:
-        for name, cells, right in fields:
+        for name, cells, _right in fields:
             start = self.line.used
             _WRITERS[name](self, cells or max(0, width - start))
             if cells:
@@ -102,7 +144,9 @@ class NodeLine:
 
     def number(self, text: str, cells: int, ink: str = "", bold: bool = False) -> None:
         unknown = text.startswith(UNKNOWN)
-        self.line.column(UNKNOWN if unknown else text, cells - 1, "faint" if unknown else (ink or self.plain), bold and not unknown, right=True)
+        self.line.column(
+            UNKNOWN if unknown else text, cells - 1, "faint" if unknown else (ink or self.plain), bold and not unknown, right=True
+        )
 
     def glyph(self, cells: int) -> None:
         glyph, ink = ("◆", "accent") if self.marked else (GLYPHS[self.state], INKS[self.state])
@@ -123,9 +167,11 @@ class NodeLine:
         utils = frame.fleet.gpu("util_pct")[gpus]
         marks = frame.marks[gpus].tolist()
         calm = "faint" if self.lost else ("info" if self.state == "stale" else ("ok" if self.chosen else "bar"))
-        for util, mark in list(zip(utils.tolist(), marks))[: cells - 1]:
+        for util, mark in list(zip(utils.tolist(), marks, strict=False))[: cells - 1]:
             if self.lost or mark == BROKEN_CELL:
-                self.line.put("×" if mark == BROKEN_CELL or self.severity == 2 and self.lost else "·", "crit" if mark == BROKEN_CELL else calm)
+                self.line.put(
+                    "×" if mark == BROKEN_CELL or self.severity == 2 and self.lost else "·", "crit" if mark == BROKEN_CELL else calm
+                )
             else:
                 bar = BARS[1 + int(min(6, util * 0.0699))] if is_known(util) else "·"
                 self.line.put(bar, "warn" if mark == HOT_CELL else calm)
@@ -134,8 +180,16 @@ class NodeLine:
         util = np.nan if self.lost else self.frame.column("util_pct")[self.row]
         if cells <= 6:
             return self.number(number_text(util) + "%", cells)
-        self.line.column(number_text(util) + "%" if is_known(util) else UNKNOWN, 4, self.plain if is_known(util) else "faint", right=True).put(" ")
-        meter(self.line, util / 100 if is_known(util) else None, cells - 6, "ok" if self.chosen else ("info" if self.state == "stale" else "bar"), rest="faint" if self.chosen else "line")
+        self.line.column(
+            number_text(util) + "%" if is_known(util) else UNKNOWN, 4, self.plain if is_known(util) else "faint", right=True
+        ).put(" ")
+        meter(
+            self.line,
+            util / 100 if is_known(util) else None,
+            cells - 6,
+            "ok" if self.chosen else ("info" if self.state == "stale" else "bar"),
+            rest="faint" if self.chosen else "line",
+        )
 
     def memory(self, cells: int) -> None:
         used, total = self.column("mem_used_mib"), self.column("mem_total_mib")
@@ -161,7 +215,11 @@ class NodeLine:
     def age(self, cells: int) -> None:
         """Nothing while the node is fresh: only an old sample is worth the reader's time."""
         age_s = self.frame.fleet.age_s[self.row]
-        text = (age_text(age_s) if is_known(age_s) else "never") if self.state in ("stale", "crit", "connecting") and (age_s > 2 or age_s != age_s) else ""
+        text = (
+            (age_text(age_s) if is_known(age_s) else "never")
+            if self.state in ("stale", "crit", "connecting") and (age_s > 2 or age_s != age_s)
+            else ""
+        )
         self.line.column(text, cells - 1, self.quiet, right=True)
 
     def why(self, cells: int) -> None:
@@ -180,9 +238,21 @@ class NodeLine:
 
 
 _WRITERS = {
-    "": NodeLine.glyph, "NODE": NodeLine.name, "MODEL": NodeLine.models, "GPUS": NodeLine.gpus, "UTIL": NodeLine.util, "MEM": NodeLine.memory,
-    "SITE": lambda line, cells: line.text(line.node.site, cells), "CHIP": lambda line, cells: line.text(line.node.chip, cells),
+    "": NodeLine.glyph,
+    "NODE": NodeLine.name,
+    "MODEL": NodeLine.models,
+    "GPUS": NodeLine.gpus,
+    "UTIL": NodeLine.util,
+    "MEM": NodeLine.memory,
+    "SITE": lambda line, cells: line.text(line.node.site, cells),
+    "CHIP": lambda line, cells: line.text(line.node.chip, cells),
     "POWER": lambda line, cells: line.number(watts(line.column("power_w")), cells, line.quiet),
-    "TEMP": NodeLine.temperature, "°C": NodeLine.temperature, "REQ/S": lambda line, cells: line.number(count_text(line.total("requests_per_s")), cells),
-    "QUEUE": NodeLine.queue, "QUE": NodeLine.queue, "TTFT": NodeLine.ttft, "AGE": NodeLine.age, "WHY": NodeLine.why,
+    "TEMP": NodeLine.temperature,
+    "°C": NodeLine.temperature,
+    "REQ/S": lambda line, cells: line.number(count_text(line.total("requests_per_s")), cells),
+    "QUEUE": NodeLine.queue,
+    "QUE": NodeLine.queue,
+    "TTFT": NodeLine.ttft,
+    "AGE": NodeLine.age,
+    "WHY": NodeLine.why,
 }

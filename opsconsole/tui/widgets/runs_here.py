@@ -7,8 +7,17 @@ from opsconsole.core.wording import age_text, count_text, mib_text
 from opsconsole.tui.paint import Row, cells, title
 from opsconsole.tui.pane import Pane
 
-WORKER_GLYPHS = {"READY": ("●", "ok"), "STARTING": ("◐", "info"), "PENDING": ("◐", "info"), "DRAINING": ("▽", "accent"), "DRAINED": ("▽", "accent"),
-                 "STOPPING": ("▽", "accent"), "STOPPED": ("·", "faint"), "NOT_READY": ("▲", "warn"), "FAILED": ("✖", "crit")}
+WORKER_GLYPHS = {
+    "READY": ("●", "ok"),
+    "STARTING": ("◐", "info"),
+    "PENDING": ("◐", "info"),
+    "DRAINING": ("▽", "accent"),
+    "DRAINED": ("▽", "accent"),
+    "STOPPING": ("▽", "accent"),
+    "STOPPED": ("·", "faint"),
+    "NOT_READY": ("▲", "warn"),
+    "FAILED": ("✖", "crit"),
+}
 
 
 class RunsHere(Pane):
@@ -20,7 +29,7 @@ class RunsHere(Pane):
         lines = self._alarms(node.name, width)
         workers = self.frame.fleet.workers_of_node.get(node.name, ())
         lines.append(title(self.look, "WORKERS HERE", width, str(len(workers) or "none"), indent=1))
-        lines += [self._worker(worker, width) for worker in workers]
+        lines += [self._worker(worker, width, not self.frame.is_lost(row)) for worker in workers]
         processes = self.frame.fleet.processes.get(row, ())
         lines += [self.row(), title(self.look, "PROCESSES ON ITS GPUS", width, str(len(processes) or "none"), indent=1)]
         lines += [self._process(process, width) for process in processes]
@@ -35,19 +44,34 @@ class RunsHere(Pane):
         lines = [title(self.look, "WHAT IS WRONG HERE", width, str(len(alarms)), "warn", indent=1)]
         for alarm in alarms[:6]:
             age = age_text(self.frame.fleet.at - alarm.since) + " "
-            lines.append(self.row().put(" ✖ " if alarm.severity == 2 else " ▲ ", "crit" if alarm.severity == 2 else "warn", True)
-                         .column(alarm.text, width - 4 - cells(age), "strong").put(" " + age, "dim"))
+            lines.append(
+                self.row()
+                .put(" ✖ " if alarm.severity == 2 else " ▲ ", "crit" if alarm.severity == 2 else "warn", True)
+                .column(alarm.text, width - 4 - cells(age), "strong")
+                .put(" " + age, "dim")
+            )
             if alarm.detail:
                 lines.append(self.row().put("   ").column(alarm.detail, width - 3, "dim"))
         return [*lines, self.row()]
 
-    def _worker(self, worker: Worker, width: int) -> Row:
-        glyph, ink = WORKER_GLYPHS.get(worker.state, ("·", "faint"))
+    def _worker(self, worker: Worker, width: int, heard: bool) -> Row:
+        glyph, ink = WORKER_GLYPHS.get(worker.state, ("·", "faint")) if heard else ("◌", "info")
         gpus = "GPU " + ",".join(map(str, worker.gpus)) if worker.gpus else ""
-        state = worker.state.lower().replace("_", " ") + (f": {worker.phase}" if worker.phase else "")
-        return (self.row().put(f" {glyph} ", ink, True).column(worker.name, min(20, width - 36), "text").put(" ").column(gpus, 11, "dim")
-                .column(state, max(8, width - min(20, width - 36) - 33), ink).column(f"{count_text(worker.running)} run {count_text(worker.queue_depth)} wait", 16, "text", right=True))
+        state = worker.state.lower().replace("_", " ") + (f": {worker.phase}" if worker.phase else "") if heard else "not heard"
+        load = f"{count_text(worker.running)} run {count_text(worker.queue_depth)} wait" if heard else "–"
+        name = max(6, min(20, width - 42))
+        row = (
+            self.row().put(f" {glyph} ", ink, True).column(worker.name, name, "text" if heard else "faint").put(" ").column(gpus, 10, "dim")
+        )
+        return row.column(state, max(8, width - name - 31), ink).column(load, 16, "text" if heard else "faint", right=True).put(" ")
 
     def _process(self, process: Process, width: int) -> Row:
-        return (self.row().put("   ").column(str(process.pid), 8, "dim").column(process.name, max(8, width - 30), "text").put(" ")
-                .column(f"GPU {process.gpu}", 7, "dim").column(mib_text(process.mem_mib), 10, "text", right=True))
+        return (
+            self.row()
+            .put("   ")
+            .column(str(process.pid), 8, "dim")
+            .column(process.name, max(8, width - 30), "text")
+            .put(" ")
+            .column(f"GPU {process.gpu}", 7, "dim")
+            .column(mib_text(process.mem_mib), 10, "text", right=True)
+        )

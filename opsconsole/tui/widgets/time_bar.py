@@ -30,7 +30,7 @@ class TimeBar(Pane):
 
     def _trouble(self) -> np.ndarray:
         """(T,) 0 to 6 for each second: nodes missing, by order of magnitude, and one step for a latency over every objective."""
-        trend = dict(zip(HEADLINES, self.frame.fleet.trend))
+        trend = dict(zip(HEADLINES, self.frame.fleet.trend, strict=False))
         missing = np.nan_to_num(len(self.frame.roster.nodes) - trend["nodes_live"], nan=0.0)
         height = np.minimum(6, np.ceil(np.log2(1 + missing)))
         objectives = [model.ttft_p95_ms for model in self.frame.roster.models if model.ttft_p95_ms]

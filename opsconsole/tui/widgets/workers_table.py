@@ -8,14 +8,40 @@ from opsconsole.tui.paint import Row, columns, is_known, meter, milliseconds, ti
 from opsconsole.tui.pane import Pane
 from opsconsole.tui.widgets.runs_here import WORKER_GLYPHS
 
-WIDE = (("", 3, False), ("WORKER", 20, False), ("NODE", 15, False), ("GPUS", 9, False), ("STATE", 18, False), ("SLOTS", 19, False), ("QUEUED", 8, True), ("TTFT p95", 10, True),
-        ("ITL p95", 9, True), ("TOK/S", 8, True), ("KV CACHE", 16, False), ("UP", 8, True), ("NOTE", 0, False))
-NARROW = (("", 2, False), ("WORKER", 15, False), ("NODE", 12, False), ("STATE", 10, False), ("SLOTS", 7, True), ("QUE", 5, True), ("TTFT", 7, True), ("TOK/S", 7, True), ("KV", 5, True), ("NOTE", 0, False))
+WIDE = (
+    ("", 3, False),
+    ("WORKER", 20, False),
+    ("NODE", 15, False),
+    ("GPUS", 9, False),
+    ("STATE", 18, False),
+    ("SLOTS", 19, False),
+    ("QUEUED", 8, True),
+    ("TTFT p95", 10, True),
+    ("ITL p95", 9, True),
+    ("TOK/S", 8, True),
+    ("KV CACHE", 16, False),
+    ("UP", 8, True),
+    ("NOTE", 0, False),
+)
+NARROW = (
+    ("", 2, False),
+    ("WORKER", 15, False),
+    ("NODE", 12, False),
+    ("STATE", 10, False),
+    ("SLOTS", 7, True),
+    ("QUE", 5, True),
+    ("TTFT", 7, True),
+    ("TOK/S", 7, True),
+    ("KV", 5, True),
+    ("NOTE", 0, False),
+)
 _ORDER = ("FAILED", "NOT_READY", "DRAINING", "STARTING", "PENDING", "READY", "DRAINED", "STOPPING", "STOPPED")
 
 
 def slowest_first(workers: tuple[Worker, ...]) -> list[Worker]:
-    return sorted(workers, key=lambda worker: (_ORDER.index(worker.state) if worker.state in _ORDER else 9, -(worker.ttft_p95_ms or 0.0), worker.name))
+    return sorted(
+        workers, key=lambda worker: (_ORDER.index(worker.state) if worker.state in _ORDER else 9, -(worker.ttft_p95_ms or 0.0), worker.name)
+    )
 
 
 class WorkersTable(Pane):
@@ -41,12 +67,16 @@ class WorkersTable(Pane):
         place, workers = self.place(), self.listed()
         marked = len(self.sight.marked)
         right = " · ".join(([f"◆ {marked} marked"] if marked else []) + [f"{len(workers)} · slowest first"])
-        lines = [title(self.look, f"WORKERS OF {self.sight.model}" if self.sight.model else "WORKERS", width, right, "accent" if marked else "dim")]
+        lines = [
+            title(
+                self.look, f"WORKERS OF {self.sight.model}" if self.sight.model else "WORKERS", width, right, "accent" if marked else "dim"
+            )
+        ]
         lines.append(columns(self.row(), fields[:-1]).column("NOTE", 5, "dim"))
         if not workers:
             return [*lines, self.row().put("  none; L launches some", "dim")]
         top = max(0, min(place - self.page // 2, len(workers) - self.page))
-        return lines + [WorkerLine(self, worker, fields, width).write() for worker in workers[top:top + self.page]]
+        return lines + [WorkerLine(self, worker, fields, width).write() for worker in workers[top : top + self.page]]
 
 
 class WorkerLine:
@@ -70,7 +100,9 @@ class WorkerLine:
 
     def number(self, text: str, cells: int, ink: str = "", bold: bool = False) -> None:
         unknown = text.startswith(UNKNOWN)
-        self.row.column(UNKNOWN if unknown else text, cells - 1, "faint" if unknown else (ink or self.ink), bold and not unknown, right=True)
+        self.row.column(
+            UNKNOWN if unknown else text, cells - 1, "faint" if unknown else (ink or self.ink), bold and not unknown, right=True
+        )
 
     def glyph(self, cells: int) -> None:
         glyph, ink = WORKER_GLYPHS.get(self.worker.state, ("·", "faint")) if self.heard else ("◌", "info")
@@ -83,7 +115,11 @@ class WorkerLine:
     def state(self, cells: int) -> None:
         state = self.worker.state.lower().replace("_", " ")
         phase = f": {self.worker.phase}" if self.worker.phase and self.worker.state == "STARTING" else ""
-        self.text(state + phase if self.heard else "not heard", cells, WORKER_GLYPHS.get(self.worker.state, ("", "dim"))[1] if self.heard else "info")
+        self.text(
+            state + phase if self.heard else "not heard",
+            cells,
+            WORKER_GLYPHS.get(self.worker.state, ("", "dim"))[1] if self.heard else "info",
+        )
 
     def slots(self, cells: int) -> None:
         running, slots = self.worker.running, self.worker.slots
@@ -104,7 +140,12 @@ class WorkerLine:
         full = is_known(used) and used > 95
         if cells < 8:
             return self.number(number_text(used) + "%", cells, "warn" if full else "")
-        self.row.column(number_text(used) + "%" if is_known(used) else UNKNOWN, 5, "faint" if not is_known(used) else ("warn" if full else self.ink), right=True).put(" ")
+        self.row.column(
+            number_text(used) + "%" if is_known(used) else UNKNOWN,
+            5,
+            "faint" if not is_known(used) else ("warn" if full else self.ink),
+            right=True,
+        ).put(" ")
         meter(self.row, used / 100 if is_known(used) else None, cells - 8, "warn" if full else "bar")
 
     def note(self, cells: int) -> None:
@@ -119,9 +160,20 @@ class WorkerLine:
 
 
 _WORKER_WRITERS = {
-    "": WorkerLine.glyph, "WORKER": lambda line, cells: line.text(line.worker.name, cells), "NODE": lambda line, cells: line.text(line.worker.node, cells, "dim" if not line.chosen else ""),
-    "GPUS": lambda line, cells: line.text(",".join(map(str, line.worker.gpus)), cells, "dim"), "STATE": WorkerLine.state, "SLOTS": WorkerLine.slots,
-    "QUEUED": lambda line, cells: line.number(count_text(line.worker.queue_depth), cells), "QUE": lambda line, cells: line.number(count_text(line.worker.queue_depth), cells),
-    "TTFT p95": WorkerLine.latency, "TTFT": WorkerLine.latency, "ITL p95": lambda line, cells: line.number(milliseconds(line.worker.itl_p95_ms), cells),
-    "TOK/S": lambda line, cells: line.number(count_text(line.worker.tokens_per_s), cells), "KV CACHE": WorkerLine.cache, "KV": WorkerLine.cache, "UP": WorkerLine.up, "NOTE": WorkerLine.note,
+    "": WorkerLine.glyph,
+    "WORKER": lambda line, cells: line.text(line.worker.name, cells),
+    "NODE": lambda line, cells: line.text(line.worker.node, cells, "dim" if not line.chosen else ""),
+    "GPUS": lambda line, cells: line.text(",".join(map(str, line.worker.gpus)), cells, "dim"),
+    "STATE": WorkerLine.state,
+    "SLOTS": WorkerLine.slots,
+    "QUEUED": lambda line, cells: line.number(count_text(line.worker.queue_depth), cells),
+    "QUE": lambda line, cells: line.number(count_text(line.worker.queue_depth), cells),
+    "TTFT p95": WorkerLine.latency,
+    "TTFT": WorkerLine.latency,
+    "ITL p95": lambda line, cells: line.number(milliseconds(line.worker.itl_p95_ms), cells),
+    "TOK/S": lambda line, cells: line.number(count_text(line.worker.tokens_per_s), cells),
+    "KV CACHE": WorkerLine.cache,
+    "KV": WorkerLine.cache,
+    "UP": WorkerLine.up,
+    "NOTE": WorkerLine.note,
 }
