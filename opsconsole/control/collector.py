@@ -25,6 +25,7 @@ from opsconsole.control.perform import Performer
 from opsconsole.control.routes import RouteFile, follow_router, routes_of
 from opsconsole.control.serve import Counter
 from opsconsole.control.watch import Link, Watch
+from opsconsole.core.events import Recorded
 from opsconsole.core.fleet import Fleet, NodeFacts, Roster, opening
 
 IDLE_LINGER_S = 3.0
@@ -96,6 +97,8 @@ async def _watch(config: Config, state_dir: Path, recorder: Any, links: list[Lin
     def publish(fleet: Fleet) -> None:
         counter.publish(fleet)
         recorder.record(fleet)
+        if recorder.trouble != fleet.history_cause:
+            watch.emit(Recorded(recorder.trouble))
         route_file.write(models, routes_of(fleet, performer.withheld))
 
     watch = Watch(opening(_roster(config)), links, publish, performer.answered)

@@ -28,7 +28,7 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder()
 
 _FLEET_ARRAYS = ("reach", "sampled_mono", "clock_offset_s", "node_values", "gpu_values", "trend")
-_FLEET_PLAIN = ("at", "mono", "cause", "gpu_errors", "router_queue", "router_cause")
+_FLEET_PLAIN = ("at", "mono", "cause", "gpu_errors", "router_queue", "router_cause", "history_cause")
 _ROSTER_ARRAYS = ("gpu_start", "gpu_index", "gpu_facts")
 _ROSTER_PLAIN = ("fleet_name", "environment", "gpu_uuid", "gpu_name")
 

@@ -33,7 +33,7 @@ def find_alarms(fleet: Fleet, standing: Iterable[Alarm] = ()) -> tuple[Alarm, ..
     since = {(alarm.kind, alarm.subject): alarm.since for alarm in standing}
     found = [
         replace(alarm, since=since.get((alarm.kind, alarm.subject), fleet.at))
-        for finder in (_reach, _gpu_errors, _xids, _throttled, _memory_errors, _workers, _models, _power, _clocks, _router)
+        for finder in (_reach, _gpu_errors, _xids, _throttled, _memory_errors, _workers, _models, _power, _clocks, _router, _history)
         for alarm in finder(fleet)
     ]
     return tuple(sorted(found, key=lambda alarm: (-alarm.severity, alarm.since, alarm.subject, alarm.kind)))
@@ -119,6 +119,11 @@ def _clocks(fleet: Fleet) -> Iterator[Alarm]:
 def _router(fleet: Fleet) -> Iterator[Alarm]:
     if fleet.router_cause:
         yield Alarm(WARNING, "router", "router", "router  does not answer", fleet.router_cause)
+
+
+def _history(fleet: Fleet) -> Iterator[Alarm]:
+    if fleet.history_cause:
+        yield Alarm(WARNING, "history", "history", "history  pauses, nothing is kept", fleet.history_cause)
 
 
 def _node_name(fleet: Fleet, gpu: int) -> str:

@@ -68,4 +68,11 @@ class Routed:
     cause: str = ""
 
 
-Event = Linked | Sampled | Answered | Lost | Troubled | Ticked | Routed
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """How the history fares. cause: why it pauses, "" while it records."""
+
+    cause: str
+
+
+Event = Linked | Sampled | Answered | Lost | Troubled | Ticked | Routed | Recorded

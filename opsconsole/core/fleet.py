@@ -202,6 +202,8 @@ class Fleet:
     """Requests that wait at the router by model; empty when there is no router or it does not answer."""
     router_cause: str = ""
     """Why the router cannot be asked, "" when it can or there is none."""
+    history_cause: str = ""
+    """Why nothing is kept of this moment, "" while history records."""
     alarms: tuple[Alarm, ...] = ()
     """Worst first, then oldest first."""
     trend: np.ndarray = field(default_factory=lambda: _nothing(len(HEADLINES)))  # (HEADLINES, <= TREND_LENGTH), newest last

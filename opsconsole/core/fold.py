@@ -43,6 +43,7 @@ class _Draft:
         self.processes = dict(fleet.processes)
         self.workers: dict[str, tuple[Worker, ...]] = dict(fleet.workers_of_node)
         self.router_queue, self.router_cause = fleet.router_queue, fleet.router_cause
+        self.history_cause = fleet.history_cause
 
     def row(self, node: str) -> int | None:
         return self.roster.node_row.get(node)
@@ -55,7 +56,7 @@ class _Draft:
             self.fleet, at=self.at, mono=self.mono, reach=self.reach, cause=tuple(self.cause), sampled_mono=self.sampled_mono,
             clock_offset_s=self.clock_offset_s, node_values=self.node_values, gpu_values=self.gpu_values, gpu_errors=self.gpu_errors,
             processes=self.processes, workers=tuple(worker for node in nodes for worker in self.workers.get(node, ())),
-            router_queue=self.router_queue, router_cause=self.router_cause,
+            router_queue=self.router_queue, router_cause=self.router_cause, history_cause=self.history_cause,
         )
         return _with_memory(fleet, new_second=self.ticked and int(self.at) > int(self.fleet.at))
 
@@ -132,6 +133,10 @@ def _routed(draft: _Draft, event: happened.Routed) -> None:
     draft.router_queue, draft.router_cause = event.queue, event.cause
 
 
+def _recorded(draft: _Draft, event: happened.Recorded) -> None:
+    draft.history_cause = event.cause
+
+
 def _ignore(draft: _Draft, event: happened.Event) -> None:
     """Linked was taken before the draft began; answers concern runs, not the fleet."""
 
@@ -142,4 +147,5 @@ _TAKES = {
     happened.Troubled: _troubled,
     happened.Ticked: _ticked,
     happened.Routed: _routed,
+    happened.Recorded: _recorded,
 }

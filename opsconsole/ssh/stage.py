@@ -39,18 +39,18 @@ def is_whole(path, digest):
         return hashlib.sha256(file.read(LONGEST_BYTES)).hexdigest() == digest
 
 
-def private_directories():
-    """Directories that only this user can write to, the cache first; the others serve where home is full or read-only."""
+def private_directories(make):
+    """Directories that only this user can write to, the cache first; the others serve where home is full or read-only.
+
+    make: makes each when its turn comes, so that none is left behind that was not needed."""
     import stat
 
     mine = "opsconsole-" + str(os.getuid())
     cache = os.path.join(os.path.expanduser("~"), ".cache", "opsconsole")
     for path in (cache, "/dev/shm/" + mine, "/tmp/" + mine, "/var/tmp/" + mine):
         try:
-            if path == cache:
-                os.makedirs(path, 0o700, exist_ok=True)
-            elif not os.path.lexists(path):
-                os.mkdir(path, 0o700)
+            if make and not os.path.lexists(path):
+                os.makedirs(path, 0o700)
             status = os.lstat(path)
             if stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid():
                 os.chmod(path, 0o700)
@@ -94,17 +94,19 @@ def forget_old(directory, kept):
 
 def find_or_fetch(digest, length):
     """The path of the proven zip; it is asked for only where it is not."""
-    paths = [os.path.join(directory, "agent-" + digest + ".zip") for directory in private_directories()]
-    for path in paths:
+    name = "agent-" + digest + ".zip"
+    for directory in private_directories(make=False):
+        path = os.path.join(directory, name)
         if is_whole(path, digest):
             say("HAVE")
             os.utime(path, None)
             return path
     say("NEED")
     content = receive(length)
-    for path in paths:
+    for directory in private_directories(make=True):
+        path = os.path.join(directory, name)
         if write(path, content) and is_whole(path, digest):
-            forget_old(os.path.dirname(path), path)
+            forget_old(directory, path)
             return path
     say("BROKEN the agent could be stored nowhere: home, /dev/shm and /tmp are full or read-only")
     sys.exit(1)

@@ -19,10 +19,10 @@ ENDING_SIGNALS = {signal.SIGTERM: 143, signal.SIGHUP: 129, signal.SIGINT: 130}
 _INSTEAD = "use `opsconsole status`, which prints the same in lines"
 
 
-def unsuitable(stdin_is_tty: bool, stdout_is_tty: bool, term: str) -> str:
+def unsuitable(is_tty: bool, term: str) -> str:
     """Why the screen can not be drawn here, in one sentence; "" when it can."""
-    if not (stdin_is_tty and stdout_is_tty):
-        return f"the full screen needs a terminal on input and output; {_INSTEAD}"
+    if not is_tty:
+        return f"the full screen needs a terminal on input, output and errors; {_INSTEAD}"
     if not term:
         return f"TERM is not set, so nothing is known of this terminal; {_INSTEAD}"
     return f"this terminal (TERM=dumb) can not place text; {_INSTEAD}" if term == "dumb" else ""
@@ -30,7 +30,8 @@ def unsuitable(stdin_is_tty: bool, stdout_is_tty: bool, term: str) -> str:
 
 def run_tui(config: Any, state_dir: Path, read_only: bool = False) -> int:
     """Draw the fleet of `config` (a config.Config) until the operator leaves; the exit code. An Unsuitable terminal gives 2."""
-    reason = unsuitable(sys.stdin.isatty(), sys.stdout.isatty(), os.environ.get("TERM", ""))
+    # Textual draws on stderr: with that redirected the screen would be invisible
+    reason = unsuitable(all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)), os.environ.get("TERM", ""))
     if reason:
         print(f"opsconsole: {reason}", file=sys.stderr)
         return UNSUITABLE

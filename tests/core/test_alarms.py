@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from opsconsole.core.events import Lost, Routed
+from opsconsole.core.events import Lost, Recorded, Routed
 from opsconsole.core.fleet import AUTH_FAILED, Model, Site, UNREACHABLE
 from opsconsole.core.fold import fold
 from tests.telemetry import fleet_of, linked, sampled, tick, worker_fields
@@ -29,7 +29,8 @@ def test_a_calm_fleet_alarms_nobody():
     (sampled("n2", wall=5000.0), 1, "clock is +4000 s off"),
     (linked("n2", gpus=4, gpu_error="Driver Not Loaded"), None, ""),
     (Routed({}, "connection refused"), 1, "router"),
-], ids=range(13))
+    (Recorded("disk full"), 1, "history  pauses"),
+], ids=range(14))
 def test_each_trouble_has_its_alarm(event, severity, words):
     alarms = fold(fleet_of(SERVING), [event, tick(101.0)]).alarms
     assert [(alarm.severity, words in alarm.text) for alarm in alarms] == ([(severity, True)] if severity else [])

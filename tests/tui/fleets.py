@@ -171,7 +171,7 @@ def _finished(fleet: Fleet, random: np.random.Generator, ticks: int = 300) -> Fl
 
 
 def alarm(nodes: int = 24) -> Fleet:
-    """A bad night: one host gone, one GPU off the bus, two nodes too hot, one silent, a model over its objective, one draining, one starting."""
+    """A bad night: one host gone, a GPU off the bus, two nodes too hot, one silent, a model too slow, a drain, a start."""
     fleet = calm(nodes)
     random = np.random.default_rng(3)
     values, reach, sampled, cause = fleet.gpu_values.copy(), fleet.reach.copy(), fleet.sampled_mono.copy(), list(fleet.cause)

@@ -146,9 +146,9 @@ def test_a_terminal_that_is_gone_leaves_no_orphan() -> None:
     ("tty", "term", "words"), [(False, "xterm", "needs a terminal"), (True, "dumb", "TERM=dumb"), (True, "", "TERM is not set")]
 )
 def test_unsuitable_terminals_are_refused_in_words(tty: bool, term: str, words: str) -> None:
-    said = unsuitable(tty, tty, term)
+    said = unsuitable(tty, term)
     assert words in said and "opsconsole status" in said
-    assert unsuitable(True, True, "xterm-256color") == ""
+    assert unsuitable(True, "xterm-256color") == ""
 
 
 def test_no_tty_is_exit_2() -> None:
