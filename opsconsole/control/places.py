@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-import tempfile
 from pathlib import Path
 
 SOCKET_PATH_LIMIT = 100
@@ -33,12 +32,15 @@ def prepare(state_dir: Path) -> Path:
 
 
 def socket_path(state_dir: Path) -> Path:
-    """The collector's socket: in the state directory, or, where that path is too long for a socket, under the temporary directory."""
+    """The collector's socket: in the state directory, or, where that path is too long for a socket, in a directory of ours under /tmp.
+
+    Not under TMPDIR: a front and its collector may be started with different ones.
+    """
     inside = state_dir / "collector.sock"
     if len(os.fsencode(inside)) <= SOCKET_PATH_LIMIT:
         return inside
     digest = hashlib.sha256(os.fsencode(state_dir.resolve())).hexdigest()[:16]
-    return prepare(Path(tempfile.gettempdir()) / f"opsconsole-{os.getuid()}") / f"{digest}.sock"
+    return prepare(Path("/tmp") / f"opsconsole-{os.getuid()}") / f"{digest}.sock"
 
 
 def lock_path(state_dir: Path) -> Path:

@@ -50,7 +50,7 @@ class DemoFleet:
             }
             for node in self.nodes
         ]
-        return {"seed": self.seed, "nodes": about}
+        return {"seed": self.seed, "nodes": about, "full_tokens_per_s": self.template["demo"].get("full_tokens_per_s")}
 
 
 def read_fleet(nodes: int | None, gpus: int | None, seed: int) -> DemoFleet:

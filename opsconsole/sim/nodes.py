@@ -2,7 +2,8 @@
 
 python -m opsconsole.sim.nodes DIR [--remove]
 
-Reads DIR/plan.json: {"nodes": [{"name", "chip", "gpus", "site", "background_load"?}, ...], "seed": N}. Writes DIR/user_key (0600),
+Reads DIR/plan.json: {"nodes": [{"name", "chip", "gpus", "site", "background_load"?}, ...], "seed": N,
+"full_tokens_per_s"?: what a worker gives that uses its GPU fully}. Writes DIR/user_key (0600),
 DIR/known_hosts and DIR/NAME/gpus.json, then says one line on stdout: {"event": "listening", "nodes": {NAME: PORT}}. It follows
 DIR/faults.json: {"cut": [NODE], "hang": [NODE], "gpus": {NODE: {"lost": [GPU], "hot": {GPU: DEGREES}}}}. It ends when its standard
 input does, or on SIGTERM; then it ends the workers that its nodes have started, and with --remove it removes DIR.
@@ -59,7 +60,8 @@ class Site:
         about = self.plan["nodes"][row]
         source = {
             "chip": about["chip"], "count": about["gpus"], "seed": int(self.plan.get("seed", 7)) * 1000 + row, "driver": DRIVER,
-            "inlet_c": 23.0 + row % 3, "background_load": about.get("background_load", 0.0), **troubles,
+            "inlet_c": 23.0 + row % 3, "background_load": about.get("background_load", 0.0),
+            "full_tokens_per_s": self.plan.get("full_tokens_per_s"), **troubles,
         }
         write_private(self.directory / about["name"] / "gpus.json", json.dumps(source).encode())
 

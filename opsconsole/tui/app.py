@@ -9,6 +9,7 @@ import time
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from rich.text import Text
@@ -35,6 +36,8 @@ from opsconsole.tui.widgets.top_bar import TopBar
 WRITES_WAITING_LIMIT = 3
 """A terminal with more unsent frames than this is given no new one: a stalled one would freeze the loop."""
 NOTICE_S = 6.0
+COVERED_S = 3.0
+"""How often a screen under a box is drawn: Textual sends all of it each time."""
 
 SessionFactory = Callable[[Callable[[Fleet], None], Callable[[str], None]], Awaitable[Any]]
 """(on_fleet, on_lost) -> a session like control.session.AsyncSession."""
@@ -51,7 +54,7 @@ class Settings:
 
 
 class ConsoleApp(App[int], inherit_bindings=False):
-    CSS_PATH = "styles.tcss"
+    CSS_PATH = Path(__file__).with_name("styles.tcss")
     ENABLE_COMMAND_PALETTE = False
     TITLE = "opsconsole"
 
@@ -72,6 +75,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         """What is to be said just now, in place of the keys."""
         self.run_shown: RunShown | None = None
         self._late: Fleet | None = None
+        self._covered_at = 0.0
         self._problem = -1
         for action in self.actions:
             for key in action.keys:
@@ -95,10 +99,8 @@ class ConsoleApp(App[int], inherit_bindings=False):
     async def _open_session(self) -> None:
         try:
             self.session = await self.session_factory(self.receive, self.lose)
-        except (OSError, ValueError, RuntimeError) as error:
-            self.lose(str(error))
-        except Exception as error:  # control.SessionError derives from Exception; whatever it was, the screen says it and lives on
-            self.lose(f"{type(error).__name__}: {error}" if not str(error) else str(error))
+        except Exception as error:  # SessionError derives from it; whatever it was, the screen says it and lives on
+            self.lose(str(error) or type(error).__name__)
 
     async def on_unmount(self) -> None:
         if self.session is not None:
@@ -114,7 +116,8 @@ class ConsoleApp(App[int], inherit_bindings=False):
         """Called by the session, once, when the collector is gone."""
         self.session = None
         self.link_trouble = words
-        self.tick()
+        if self.view is not None:
+            self.view.repaint(TopBar, AlarmStrip, StatusLine)
 
     def on_fleet_changed(self, message: FleetChanged) -> None:
         if self._writes_waiting() > WRITES_WAITING_LIMIT:
@@ -126,8 +129,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
 
     def _draw_late(self) -> None:
         fleet, self._late = self._late, None
-        if fleet is not None:
-            self.on_fleet_changed(FleetChanged(fleet))
+        self.on_fleet_changed(FleetChanged(fleet))
 
     def _writes_waiting(self) -> int:
         """Frames that the terminal has not taken yet; Textual keeps them in its driver's thread and has no public word for them."""
@@ -138,17 +140,19 @@ class ConsoleApp(App[int], inherit_bindings=False):
         first = self.frame is None
         self.frame = Frame(fleet, self.frame)
         self.sight.settle(self.frame)
-        for screen in self.screen_stack:
-            if isinstance(screen, View):
-                screen.show(self.frame)
+        if self.view is not None and self._is_due():
+            self._covered_at = fleet.at
+            self.view.show(self.frame)
         if first:
             self.call_after_refresh(gc.freeze)
 
     def tick(self) -> None:
         """What moves without a new fleet: the clock and the age of what is shown."""
-        view = self.view
-        if view is not None:
-            view.repaint(TopBar, AlarmStrip, StatusLine)
+        if self.view is not None and self.view is self.screen:
+            self.view.repaint(TopBar, AlarmStrip, StatusLine)
+
+    def _is_due(self) -> bool:
+        return self.view is self.screen or self.frame is None or self.frame.fleet.at - self._covered_at >= COVERED_S
 
     @property
     def view(self) -> View | None:
@@ -172,13 +176,10 @@ class ConsoleApp(App[int], inherit_bindings=False):
     def say(self, words: str) -> None:
         """Show some words in the footer for a moment."""
         self.notice = words
-        self._paint_footer()
-        if words:
-            self.set_timer(NOTICE_S, lambda: self.say("") if self.notice == words else None)
-
-    def _paint_footer(self) -> None:
         if self.view is not None:
             self.view.repaint(Footer)
+        if words:
+            self.set_timer(NOTICE_S, lambda: self.say("") if self.notice == words else None)
 
     def _fatal_error(self) -> None:
         """A fault of ours ends the screen with a plain trace: Textual's own would print local variables, and with them what nodes said."""

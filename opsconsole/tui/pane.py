@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -61,8 +62,15 @@ class PaintedStrip(Strip):
         return self._render_cache
 
     def crop(self, start: int, end: int | None = None) -> Strip:
-        cropped = super().crop(start, end)
-        return cropped if cropped is self else PaintedStrip(cropped._segments, cropped._cell_length)
+        return painted(super().crop(start, end))
+
+    def divide(self, cuts: Iterable[int]) -> Sequence[Strip]:
+        return [painted(part) for part in super().divide(cuts)]
+
+
+def painted(strip: Strip) -> PaintedStrip:
+    """The same strip, sent in fewer bytes."""
+    return strip if isinstance(strip, PaintedStrip) else PaintedStrip(strip._segments, strip._cell_length)
 
 
 class Pane(Widget, can_focus=False):

@@ -15,6 +15,7 @@ from opsconsole.tui.paint import Row, cells, fit
 from opsconsole.tui.pane import PaintedStrip, Pane
 
 Result = TypeVar("Result")
+_NO_STYLE = Style()
 
 
 class Modal(ModalScreen[Result], inherit_bindings=False):
@@ -35,20 +36,21 @@ class Modal(ModalScreen[Result], inherit_bindings=False):
         self.fit_box()
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """The screen below; where colours are unwanted, without the codes of the default colours that Textual gives it."""
+        """The screen below; in mono without the codes of the default colours that Textual gives it."""
         strips = super().render_lines(crop)
         if not self.app.look.is_mono:
             return strips
-        return [
-            PaintedStrip([Segment(text, (style or Style()).without_color) for text, style, _ in strip], strip.cell_length)
-            for strip in strips
-        ]
+        return [PaintedStrip([_without_colour(segment) for segment in strip], strip.cell_length) for strip in strips]
 
     def press(self, event: events.Key) -> None:
         """A key that does not close the box."""
 
     def fit_box(self) -> None:
         """Give the box the size that its content wants."""
+
+
+def _without_colour(segment: Segment) -> Segment:
+    return Segment(segment.text, (segment.style or _NO_STYLE).without_color)
 
 
 class Box(Pane):
