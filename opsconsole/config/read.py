@@ -115,6 +115,8 @@ def _policy(table: Table) -> Policy:
 
 
 def _router(table: Table) -> Router:
+    if table.name("kind", "gateway") != "gateway":
+        table.refuse("kind", f"there is no router called {table.name('kind', '')}; known: gateway")
     router = Router(table.name("kind", "gateway"), table.text("url", "", _URL, 'write it as "http://127.0.0.1:8080"') or None)
     table.finish()
     return router

@@ -8,8 +8,10 @@ from dataclasses import replace
 import numpy as np
 
 from opsconsole.core.fleet import (
-    AUTH_FAILED, CONNECTING, HOST_KEY_CHANGED, HOST_KEY_UNKNOWN, HUNG, LIVE, NO_DRIVER, NO_PYTHON, REACH_WORDS, STALE, UNREACHABLE, Alarm, Fleet,
+    AUTH_FAILED, CONNECTING, HOST_KEY_CHANGED, HOST_KEY_UNKNOWN, HUNG, LIVE, NO_DRIVER, NO_PYTHON, REACH_WORDS, STALE, UNREACHABLE, Alarm, Fleet, Model,
+    Worker,
 )
+from opsconsole.core.guards import W_PER_KW, drawn_w
 from opsconsole.core.headlines import fresh_gpus, fresh_workers
 from opsconsole.protocol import THROTTLE_REASONS
 
@@ -93,18 +95,21 @@ def _models(fleet: Fleet) -> Iterator[Alarm]:
             starting = sum(worker.state in ("PENDING", "STARTING") for worker in workers)
             detail = f"{starting} starting" if starting else "none starting"
             yield Alarm(CRITICAL if not starting else WARNING, "ready", model.name, f"{model.name}  {ready} of {model.min_ready} workers ready", detail)
-        worst = max((worker.ttft_p95_ms for worker in workers if worker.ttft_p95_ms is not None), default=None)
-        if worst is not None and model.ttft_p95_ms is not None and worst > model.ttft_p95_ms:
+        yield from _latencies(fleet, model, workers)
+
+
+def _latencies(fleet: Fleet, model: Model, workers: list[Worker]) -> Iterator[Alarm]:
+    for kind, words, objective_ms in (("ttft", "TTFT", model.ttft_p95_ms), ("itl", "ITL", model.itl_p95_ms)):
+        worst_ms = max((getattr(worker, f"{kind}_p95_ms") or 0.0 for worker in workers), default=0.0)
+        if objective_ms is not None and worst_ms > objective_ms:
             queue = fleet.queue_of_model(model.name)
             detail = "" if queue is None else f"{queue:.0f} queued"
-            yield Alarm(WARNING, "ttft", model.name, f"{model.name}  TTFT p95 {worst:.0f} ms, objective {model.ttft_p95_ms:.0f} ms", detail)
+            yield Alarm(WARNING, kind, model.name, f"{model.name}  {words} p95 {worst_ms:.0f} ms, objective {objective_ms:.0f} ms", detail)
 
 
 def _power(fleet: Fleet) -> Iterator[Alarm]:
-    power = np.nan_to_num(fresh_gpus(fleet, "power_w"))
-    site_of_gpu = np.array([node.site for node in fleet.roster.nodes], dtype=object)[fleet.roster.gpu_node] if power.size else np.zeros(0)
     for site in fleet.roster.sites:
-        drawn_kw = float(power[site_of_gpu == site.name].sum()) * (site.pue or 1.0) / 1000.0 if power.size else 0.0
+        drawn_kw = drawn_w(fleet, site) / W_PER_KW
         if site.power_budget_kw and drawn_kw > site.power_budget_kw:
             yield Alarm(CRITICAL, "power", site.name, f"{site.name}  {drawn_kw:.1f} kW drawn, budget {site.power_budget_kw:.1f} kW")
 

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from opsconsole.core.fleet import LIVE, REACH_WORDS, Fleet, Model, Worker
+from opsconsole.core.guards import out_at_once, power_refusal
 from opsconsole.core.place import GONE, free_gpus, place
 from opsconsole.core.steps import Drain, Intent, Launch, Plan, Step
 
@@ -40,6 +41,9 @@ def _launch(fleet: Fleet, intent: Launch, under_way: Collection[Step]) -> Plan:
             f"the nodes that answer have {free} free and room for {len(places)}"))
     names = _new_names(fleet, model.name, len(places), {step.worker for step in under_way})
     steps = tuple(_launch_step(model, name, node, gpus) for name, (node, gpus) in zip(names, places))
+    refusal = power_refusal(fleet, (*steps, *under_way))
+    if refusal:
+        return Plan(intent, title, refusal=refusal)
     ready = _ready(fleet, model.name)
     checks = tuple(f"{step.node} answers and its GPU {_gpus_text(step.order['gpus'])} is free" for step in steps)
     change = (f"ready workers of {model.name}", str(ready), str(ready + len(steps)))
@@ -104,8 +108,9 @@ def _drain(fleet: Fleet, intent: Drain, under_way: Collection[Step]) -> Plan:
         leaving = sum(worker.model == model and worker.state == "READY" for worker in workers)
         changes.append((f"ready workers of {model}", str(ready), str(ready - leaving)))
     checks = tuple(f"{worker.name} answers, {_in_flight_text(worker)}" for worker in workers)
-    warnings = tuple(f"{model} has no ready worker left" for model in sorted({w.model for w in workers}) if not _left(fleet, model, workers))
-    return Plan(intent, title, steps, checks, warnings, tuple(changes))
+    warnings = [f"{model} has no ready worker left" for model in sorted({w.model for w in workers}) if not _left(fleet, model, workers)]
+    warnings += out_at_once(fleet, [worker for worker in workers if worker.state == "READY"])
+    return Plan(intent, title, steps, checks, tuple(warnings), tuple(changes))
 
 
 def _targets(fleet: Fleet, names: tuple[str, ...]) -> tuple[list[Worker], str]:

@@ -54,7 +54,7 @@ max_unavailable = 3
 power_headroom_pct = 15
 
 [router]
-kind = "haproxy"
+kind = "gateway"
 url = "http://127.0.0.1:8080"
 
 [screen]
@@ -86,7 +86,7 @@ def test_every_key_arrives(read):
     assert config.sites == (Site("ams1", "acme", 40.0, 1.25, {"H100": 2.1, "L40S": 0.8}),)
     assert config.models == (Model("llama-8b", "vllm", "/models/llama-8b", 2, 16, 4096, 2, 100.0, 50.0, 2e12),)
     assert config.policy == Policy(3, 15.0)
-    assert (config.router.kind, config.router.url) == ("haproxy", "http://127.0.0.1:8080")
+    assert (config.router.kind, config.router.url) == ("gateway", "http://127.0.0.1:8080")
     assert (config.theme, config.history_hours, config.keys) == ("day", 12.0, {"drain": "ctrl+d"})
     first, second = config.nodes
     assert (first.name, first.address, second.name, second.address) == ("gpu001.ams1", "10.0.0.1", "gpu002.ams1", "10.0.0.2")

@@ -67,3 +67,8 @@ def test_a_node_that_is_gone_raises_one_alarm_not_many():
     gone = fold(hot, [Lost("n2", 105.0, UNREACHABLE, "no answer"), tick(102.0)])
     assert [alarm.kind for alarm in gone.alarms if alarm.node == "n2"] == ["reach"]
     assert not np.isnan(gone.gpu("temp_c")[4])
+
+
+def test_a_slow_token_counts_against_its_own_objective():
+    (alarm,) = fleet_of({"n1": [worker_fields("w1", itl_p95_ms=80)]}, models=(Model("demo", itl_p95_ms=50.0),)).alarms
+    assert alarm.text == "demo  ITL p95 80 ms, objective 50 ms"

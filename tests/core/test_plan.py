@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from opsconsole.core.events import Lost
-from opsconsole.core.fleet import HUNG, Model, opening
+from opsconsole.core.fleet import HUNG, Model, Policy, Site, opening
 from opsconsole.core.fold import fold
 from opsconsole.core.plan import confirmed_plan, make_plan
 from opsconsole.core.steps import Drain, Launch, Step
@@ -31,7 +31,10 @@ def fleet_of_situation(situation):
         events += [linked(name, gpus=gpus), sampled(name, gpus=gpus, gpu=changes, workers=workers, gpu_errors=node.get("gpu_errors", {}))]
         if node.get("lost"):
             events.append(Lost(name, 101.0, HUNG, "silent for 5 s"))
-    return fold(opening(roster(tuple(nodes), models=models)), [*events, tick(101.0)])
+    more = {"policy": Policy(**situation.get("policy", {}))}
+    if "site" in situation:
+        more["sites"] = (Site("ams1", **situation["site"]),)
+    return fold(opening(roster(tuple(nodes), models=models, **more)), [*events, tick(101.0)])
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda file: file.stem)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from opsconsole.core import wording
 from opsconsole.core.events import Lost
-from opsconsole.core.fleet import AUTH_FAILED, CONNECTING, REACH_WORDS, STALE, UNREACHABLE, Fleet
+from opsconsole.core.fleet import AUTH_FAILED, CONNECTING, REACH_WORDS, STALE, UNREACHABLE, Fleet, Site
 from opsconsole.core.fold import fold
 from tests.telemetry import fleet_of, sampled, tick, worker_fields
 from tests.tui import fleets
@@ -172,3 +172,9 @@ def test_numbers_of_any_kind_become_short_words(value):
 ])
 def test_words(said, expected):
     assert said == expected
+
+
+def test_a_site_costs_what_its_price_list_says_or_nobody_knows():
+    priced = fleet_of(sites=(Site("ams1", price_per_gpu_hour={"H100": 2.5}),))
+    assert wording.sites_json(priced)[0]["usd_per_h"] == 30  # 3 nodes x 4 GPUs
+    assert wording.sites_json(fleet_of(sites=(Site("ams1", price_per_gpu_hour={"L40S": 1.0}),)))[0]["usd_per_h"] is None
