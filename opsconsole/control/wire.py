@@ -2,7 +2,8 @@
 
 A message is a 4-byte big-endian length and one MessagePack map with the key "k". A front sends hello, subscribe, fleet, plan, act,
 history and bye; a collector sends welcome, roster, fleet, plan, progress, end, series and error. A roster is sent before the first
-fleet that refers to it and again only when it has changed, so that a second of 10,000 nodes is a few large copies, not objects.
+fleet that refers to it and again only when it has changed, so that a second of 10,000 nodes is a few large copies, not objects. Workers and processes are
+MessagePack within MessagePack, so that a front makes them at once as what they are.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ SERIES_FIELDS = ("series", "unit", "times", "values")
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder()
+_workers_decoder = msgspec.msgpack.Decoder(tuple[Worker, ...])
+_processes_decoder = msgspec.msgpack.Decoder(dict[int, tuple[Process, ...]])
 
 _FLEET_ARRAYS = ("reach", "sampled_mono", "clock_offset_s", "node_values", "gpu_values", "trend")
 _FLEET_PLAIN = ("at", "mono", "cause", "gpu_errors", "router_queue", "router_cause", "history_cause")
@@ -37,7 +40,7 @@ def _row_of(kind: type) -> operator.attrgetter:
     return operator.attrgetter(*(field.name for field in fields(kind)))
 
 
-_worker_row, _alarm_row, _process_row = _row_of(Worker), _row_of(Alarm), _row_of(Process)
+_alarm_row = _row_of(Alarm)
 _node_row, _site_row, _model_row, _policy_row = _row_of(NodeFacts), _row_of(Site), _row_of(Model), _row_of(Policy)
 
 
@@ -94,9 +97,9 @@ def fleet_message(fleet: Fleet, number: int) -> dict[str, Any]:
     message: dict[str, Any] = {"k": "fleet", "roster": number}
     message.update((name, getattr(fleet, name)) for name in _FLEET_PLAIN)
     message.update((name, _array_out(getattr(fleet, name))) for name in _FLEET_ARRAYS)
-    message["workers"] = [_worker_row(worker) for worker in fleet.workers]
+    message["workers"] = _encoder.encode(fleet.workers)
     message["alarms"] = [_alarm_row(alarm) for alarm in fleet.alarms]
-    message["processes"] = {row: [_process_row(process) for process in found] for row, found in fleet.processes.items()}
+    message["processes"] = _encoder.encode(fleet.processes)
     message["model_queue_trend"] = {name: _array_out(trend) for name, trend in fleet.model_queue_trend.items()}
     return message
 
@@ -106,19 +109,11 @@ def fleet_of(message: dict[str, Any], roster: Roster) -> Fleet:
         roster=roster,
         **{name: _tupled(message[name]) for name in _FLEET_PLAIN},
         **{name: _array_in(message[name]) for name in _FLEET_ARRAYS},
-        workers=tuple(_worker_of(row) for row in message["workers"]),
+        workers=_workers_decoder.decode(message["workers"]),
         alarms=tuple(Alarm(*row) for row in message["alarms"]),
-        processes={row: tuple(Process(*process) for process in found) for row, found in message["processes"].items()},
+        processes=_processes_decoder.decode(message["processes"]),
         model_queue_trend={name: _array_in(trend) for name, trend in message["model_queue_trend"].items()},
     )
-
-
-def _worker_of(row: list[Any]) -> Worker:
-    row[_WORKER_GPUS] = tuple(row[_WORKER_GPUS])
-    return Worker(*row)
-
-
-_WORKER_GPUS = [field.name for field in fields(Worker)].index("gpus")
 
 
 def _tupled(value: Any) -> Any:

@@ -12,7 +12,7 @@ from opsconsole.core.fleet import (
     Worker,
 )
 from opsconsole.core.guards import W_PER_KW, drawn_w
-from opsconsole.core.headlines import fresh_gpus, fresh_workers
+from opsconsole.core.headlines import fresh_gpus
 from opsconsole.protocol import THROTTLE_REASONS
 
 CRITICAL, WARNING = 2, 1
@@ -80,7 +80,7 @@ def _memory_errors(fleet: Fleet) -> Iterator[Alarm]:
 
 
 def _workers(fleet: Fleet) -> Iterator[Alarm]:
-    for worker in fresh_workers(fleet):
+    for worker in fleet.heard_workers:
         if worker.state in ("FAILED", "NOT_READY"):
             severity = CRITICAL if worker.state == "FAILED" else WARNING
             yield Alarm(severity, "worker", worker.name, f"{worker.name}  {worker.state}", worker.reason, node=worker.node)
@@ -89,7 +89,7 @@ def _workers(fleet: Fleet) -> Iterator[Alarm]:
 def _models(fleet: Fleet) -> Iterator[Alarm]:
     settled = not (fleet.reach == CONNECTING).any()
     for model in fleet.roster.models:
-        workers = [worker for worker in fresh_workers(fleet) if worker.model == model.name]
+        workers = fleet.heard_workers_of_model.get(model.name, ())
         ready = sum(worker.state == "READY" for worker in workers)
         if settled and ready < model.min_ready:
             starting = sum(worker.state in ("PENDING", "STARTING") for worker in workers)

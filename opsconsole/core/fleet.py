@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import groupby
+from operator import attrgetter
 
+import msgspec
 import numpy as np
 
 from opsconsole.protocol import GPU_COLUMNS, NODE_COLUMNS
@@ -112,9 +116,11 @@ class Roster:
         return self.gpu_facts[GPU_FACT_COLUMNS.index(column)]
 
 
-@dataclass(frozen=True, slots=True)
-class Worker:
-    """One worker as its node last described it; None: not known. Age and reach are those of its node."""
+class Worker(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One worker as its node last described it; None: not known. Age and reach are those of its node.
+
+    A struct, as Process is, because thousands of them are made and dropped each second.
+    """
 
     name: str
     node: str
@@ -149,8 +155,9 @@ class Worker:
         return self.running + self.queue_depth
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
+class Process(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A compute process. As an array it is what a node says of it."""
+
     gpu: int
     """Row of the GPU on its node."""
     pid: int
@@ -225,8 +232,7 @@ class Fleet:
 
     def queue_of_model(self, model: str) -> float | None:
         """Requests of a model that wait, at the router and in answering workers; None when nobody knows."""
-        rows, fresh = self.roster.node_row, self.answering
-        known = [w.queue_depth for w in self.workers_of_model.get(model, ()) if w.queue_depth is not None and fresh[rows[w.node]]]
+        known = [worker.queue_depth for worker in self.heard_workers_of_model.get(model, ()) if worker.queue_depth is not None]
         if model in self.router_queue:
             known.append(self.router_queue[model])
         return float(sum(known)) if known else None
@@ -237,18 +243,34 @@ class Fleet:
         return np.isin(self.reach, ANSWERING)
 
     @cached_property
+    def heard_workers(self) -> tuple[Worker, ...]:
+        """Workers on nodes that answer: of the others nothing is known now."""
+        if self.answering.all():
+            return self.workers
+        heard = {node.name for node, answers in zip(self.roster.nodes, self.answering.tolist(), strict=True) if answers}
+        return tuple(worker for worker in self.workers if worker.node in heard)
+
+    @cached_property
     def workers_of_node(self) -> dict[str, tuple[Worker, ...]]:
-        found: dict[str, list[Worker]] = {}
-        for worker in self.workers:
-            found.setdefault(worker.node, []).append(worker)
-        return {name: tuple(workers) for name, workers in found.items()}
+        return _grouped(self.workers, attrgetter("node"))
 
     @cached_property
     def workers_of_model(self) -> dict[str, tuple[Worker, ...]]:
-        found: dict[str, list[Worker]] = {}
-        for worker in self.workers:
-            found.setdefault(worker.model, []).append(worker)
-        return {name: tuple(workers) for name, workers in found.items()}
+        return _grouped(self.workers, attrgetter("model"))
+
+    @cached_property
+    def heard_workers_of_model(self) -> dict[str, tuple[Worker, ...]]:
+        if self.heard_workers is self.workers:
+            return self.workers_of_model
+        return _grouped(self.heard_workers, attrgetter("model"))
+
+
+def _grouped(workers: tuple[Worker, ...], key: Callable[[Worker], str]) -> dict[str, tuple[Worker, ...]]:
+    """Neighbours are alike more often than not, so runs of them are taken at once."""
+    found: dict[str, list[Worker]] = {}
+    for name, run in groupby(workers, key):
+        found.setdefault(name, []).extend(run)
+    return {name: tuple(group) for name, group in found.items()}
 
 
 def opening(roster: Roster) -> Fleet:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 
@@ -51,11 +52,10 @@ class _Draft:
     def finish(self) -> Fleet:
         for array in (self.reach, self.sampled_mono, self.clock_offset_s, self.node_values, self.gpu_values):
             array.flags.writeable = False
-        nodes = [node.name for node in self.roster.nodes]
         fleet = replace(
             self.fleet, at=self.at, mono=self.mono, reach=self.reach, cause=tuple(self.cause), sampled_mono=self.sampled_mono,
             clock_offset_s=self.clock_offset_s, node_values=self.node_values, gpu_values=self.gpu_values, gpu_errors=self.gpu_errors,
-            processes=self.processes, workers=tuple(worker for node in nodes for worker in self.workers.get(node, ())),
+            processes=self.processes, workers=tuple(chain.from_iterable(self.workers.get(node.name, ()) for node in self.roster.nodes)),
             router_queue=self.router_queue, router_cause=self.router_cause, history_cause=self.history_cause,
         )
         return _with_memory(fleet, new_second=self.ticked and int(self.at) > int(self.fleet.at))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from operator import attrgetter
+
 import numpy as np
 
 from opsconsole.core.fleet import HEADLINES, Fleet, Worker
@@ -10,20 +13,14 @@ from opsconsole.core.fleet import HEADLINES, Fleet, Worker
 def headlines(fleet: Fleet) -> np.ndarray:
     """(HEADLINES,) float64 of the nodes that answer; NaN where nothing is known."""
     figures = {
-        "ttft_p95_ms": _worst(fresh_workers(fleet), "ttft_p95_ms"),
+        "ttft_p95_ms": _worst(fleet.heard_workers, "ttft_p95_ms"),
         "queue_depth": _queue(fleet),
-        "requests_per_s": _total(fresh_workers(fleet), "requests_per_s"),
+        "requests_per_s": _total(fleet.heard_workers, "requests_per_s"),
         "util_pct": _mean(fresh_gpus(fleet, "util_pct")),
         "power_w": _sum(fresh_gpus(fleet, "power_w")),
         "nodes_live": float(fleet.answering.sum()),
     }
     return np.array([figures[name] for name in HEADLINES])
-
-
-def fresh_workers(fleet: Fleet) -> list[Worker]:
-    """Workers on nodes that answer: of the others nothing is known now."""
-    rows, answering = fleet.roster.node_row, fleet.answering
-    return [worker for worker in fleet.workers if answering[rows[worker.node]]]
 
 
 def fresh_gpus(fleet: Fleet, column: str) -> np.ndarray:
@@ -32,20 +29,20 @@ def fresh_gpus(fleet: Fleet, column: str) -> np.ndarray:
 
 
 def _queue(fleet: Fleet) -> float:
-    models = {worker.model for worker in fleet.workers} | set(fleet.router_queue)
+    models = {*fleet.heard_workers_of_model, *fleet.router_queue}
     known = [queue for queue in map(fleet.queue_of_model, models) if queue is not None]
     return float(sum(known)) if known else float("nan")
 
 
-def _values(workers: list[Worker], field: str) -> list[float]:
-    return [value for value in (getattr(worker, field) for worker in workers) if value is not None]
+def _values(workers: Sequence[Worker], field: str) -> list[float]:
+    return [value for value in map(attrgetter(field), workers) if value is not None]
 
 
-def _worst(workers: list[Worker], field: str) -> float:
+def _worst(workers: Sequence[Worker], field: str) -> float:
     return max(_values(workers, field), default=float("nan"))
 
 
-def _total(workers: list[Worker], field: str) -> float:
+def _total(workers: Sequence[Worker], field: str) -> float:
     known = _values(workers, field)
     return float(sum(known)) if known else float("nan")
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from math import isfinite
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -15,10 +16,19 @@ GPU_LIMIT = 64
 WORKER_LIMIT = 256
 PROCESS_LIMIT = 2048
 
-_GPU_HIGHEST = np.array(
-    [100, 100, 8e6, 1e5, 1e5, 300, 2e4, 2e4, 2**53, 2**53, 2**53, 1e7, 1e7, 2**53, 2**31], dtype=np.float64
-)[:, None]  # (GPU_COLUMNS, 1): above this a value is absurd
-_NODE_HIGHEST = np.array([100, 1e9, 1e6, 1e12, 1e7, 1e7], dtype=np.float64)
+_GPU_HIGHEST = (100, 100, 8e6, 1e5, 1e5, 300, 2e4, 2e4, 2**53, 2**53, 2**53, 1e7, 1e7, 2**53, 2**31)
+_NODE_HIGHEST = (100, 1e9, 1e6, 1e12, 1e7, 1e7)
+"""Above these, one for each column, a value is outside of what hardware can be."""
+
+
+def _up_to(highest: float) -> Any:
+    return Annotated[float, msgspec.Meta(ge=0, le=highest)] | None
+
+
+# the decoder checks what is a type: Python looks only at what it let through
+_GpuColumns = tuple[tuple(list[_up_to(highest)] for highest in _GPU_HIGHEST)]
+_NodeValues = tuple[tuple(_up_to(highest) for highest in _NODE_HIGHEST)]
+_State = Literal[WORKER_STATES]
 
 
 class BadLine(ValueError):
@@ -43,21 +53,21 @@ class _Sample(msgspec.Struct, tag="sample", tag_field="t"):
     seq: int
     wall: float
     mono: float
-    gpu: list[list[float | None]] = []
-    node: list[float | None] = []
+    gpu: _GpuColumns = ([],) * len(GPU_COLUMNS)
+    node: _NodeValues = (None,) * len(NODE_COLUMNS)
     gpu_errors: dict[str, str] = {}
-    procs: list[tuple[int, int, str, float | None]] = []
+    procs: list[Process] = []
     workers: list["_Worker"] = []
 
 
-class _Worker(msgspec.Struct):
+class _Worker(msgspec.Struct, gc=False):
     name: str
     model: str | None = None
     engine: str | None = None
-    gpus: list[int] = []
+    gpus: tuple[int, ...] = ()
     port: int | None = None
     pid: int | None = None
-    state: str = "PENDING"
+    state: _State = "PENDING"
     phase: str | None = None
     reason: str | None = None
     slots: int | None = None
@@ -185,26 +195,28 @@ def _sample(message: _Sample, node: str) -> Sample:
     if len(message.workers) > WORKER_LIMIT or len(message.procs) > PROCESS_LIMIT or len(message.gpu_errors) > GPU_LIMIT:
         raise BadLine("more workers, processes or errors than a node can have")
     try:
-        gpu = np.array(message.gpu or [[] for _ in GPU_COLUMNS], dtype=np.float64)
-        values = np.array(message.node or [None] * len(NODE_COLUMNS), dtype=np.float64)
+        gpu = np.array(message.gpu, dtype=np.float64)
+        values = np.array(message.node, dtype=np.float64)
         errors = {int(row): clean(text) for row, text in message.gpu_errors.items()}
     except (TypeError, ValueError):
         raise BadLine("GPU values are not columns of equal length") from None
-    if gpu.ndim != 2 or gpu.shape[0] != len(GPU_COLUMNS) or gpu.shape[1] > GPU_LIMIT or values.shape != (len(NODE_COLUMNS),):
-        raise BadLine("wrong number of columns")
-    if (gpu < 0).any() or (gpu > _GPU_HIGHEST).any() or (values < 0).any() or (values > _NODE_HIGHEST).any():
-        raise BadLine("a value outside of what hardware can be")
-    if not (np.isfinite(message.wall) and np.isfinite(message.mono)):
+    if gpu.shape[1] > GPU_LIMIT:
+        raise BadLine(f"{gpu.shape[1]} GPUs, at most {GPU_LIMIT} are taken")
+    if not (isfinite(message.wall) and isfinite(message.mono)):
         raise BadLine("a clock that is not a number")
-    processes = tuple(Process(gpu_row, pid, clean(name, 60), mem) for gpu_row, pid, name, mem in message.procs)
-    return Sample(message.seq, message.wall, message.mono, gpu, values, errors, processes, tuple(_worker(w, node) for w in message.workers))
+    processes = tuple([_process(seen) for seen in message.procs])
+    workers = tuple([_worker(seen, node) for seen in message.workers])
+    return Sample(message.seq, message.wall, message.mono, gpu, values, errors, processes, workers)
+
+
+def _process(seen: Process) -> Process:
+    name = clean(seen.name, 60)
+    return seen if name is seen.name else Process(seen.gpu, seen.pid, name, seen.mem_mib)
 
 
 def _worker(seen: _Worker, node: str) -> Worker:
-    if seen.state not in WORKER_STATES:
-        raise BadLine("a worker in a state that does not exist")
     return Worker(
-        clean(seen.name, 64), node, clean(seen.model or "", 80), clean(seen.engine or "", 20), tuple(seen.gpus[:GPU_LIMIT]), seen.port, seen.pid,
+        clean(seen.name, 64), node, clean(seen.model or "", 80), clean(seen.engine or "", 20), seen.gpus[:GPU_LIMIT], seen.port, seen.pid,
         seen.state, clean(seen.phase, 20) if seen.phase else "", clean(seen.reason) if seen.reason else "", seen.slots,
         seen.queue_depth, seen.running, seen.tokens_total, seen.prompt_tokens_total, seen.requests_total, seen.tokens_per_s, seen.requests_per_s,
         seen.ttft_p50_ms, seen.ttft_p95_ms, seen.itl_p50_ms, seen.itl_p95_ms, seen.kv_used_pct, seen.started_wall,

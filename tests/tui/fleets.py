@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from msgspec.structs import replace as changed
 
 from opsconsole.core.alarms import find_alarms
 from opsconsole.core.fleet import (
@@ -186,9 +187,9 @@ def alarm(nodes: int = 24) -> Fleet:
     workers = list(fleet.workers)
     for place, worker in enumerate(workers):
         if worker.model == "llama-8b":
-            workers[place] = replace(worker, ttft_p95_ms=900.0 + place, queue_depth=21.0)
-    workers[34] = replace(workers[34], state="DRAINING", queue_depth=0.0, running=3.0)
-    workers[40] = replace(
+            workers[place] = changed(worker, ttft_p95_ms=900.0 + place, queue_depth=21.0)
+    workers[34] = changed(workers[34], state="DRAINING", queue_depth=0.0, running=3.0)
+    workers[40] = changed(
         workers[40], state="STARTING", phase="load", ttft_p95_ms=None, queue_depth=None, running=None, tokens_per_s=None, kv_used_pct=None
     )
     fleet = replace(
@@ -250,7 +251,7 @@ def hostile() -> Fleet:
     fleet = calm(len(HOSTILE), names=HOSTILE)
     text = dict(enumerate(HOSTILE))
     workers = tuple(
-        replace(
+        changed(
             worker,
             name=HOSTILE[place % len(HOSTILE)],
             model=HOSTILE[(place + 3) % len(HOSTILE)],

@@ -1,0 +1,74 @@
+"""Writes the parts of README that the program knows best: help, exit codes, JSON fields and keys.
+
+Run: python tests/house/readme_parts.py
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+README = Path(__file__).parents[2] / "README.md"
+sys.path.insert(0, str(README.parent))
+
+
+def help_part() -> str:
+    from click.testing import CliRunner
+
+    from opsconsole.cli.root import opsconsole
+
+    said = CliRunner().invoke(opsconsole, ["--help"], prog_name="opsconsole", terminal_width=100).output
+    return f"```\n{said.rstrip()}\n```"
+
+
+def exit_codes_part() -> str:
+    from opsconsole.cli import output
+
+    told = re.findall(r'    (\w+) = (\d+)\n    """(.+?)"""', inspect.getsource(output.Exit), re.DOTALL)
+    rows = [f"| {code} | {' '.join(text.split())} |" for _, code, text in told]
+    return "\n".join(["| code | meaning |", "| --- | --- |", *rows])
+
+
+def json_part() -> str:
+    from opsconsole.core import wording
+    from tests.telemetry import fleet_of, worker_fields
+
+    fleet = fleet_of({"n1": [worker_fields("w1")]})
+    kinds = {
+        "node": wording.nodes_json, "gpu": wording.gpus_json, "worker": wording.workers_json, "model": wording.models_json, "site": wording.sites_json,
+    }
+    rows = [f"| {kind} | {' '.join(f'`{name}`' for name in build(fleet)[0])} |" for kind, build in kinds.items()]
+    return "\n".join(["| one | has |", "| --- | --- |", *rows])
+
+
+def keys_part() -> str:
+    from opsconsole.tui.actions import ACTIONS, shown
+
+    rows = []
+    for action in ACTIONS:
+        keys = " ".join(f"`{shown(key)}`" for key in action.keys)
+        rows.append(f"| {keys} | `{action.id}` | {action.help} |")
+    return "\n".join(["| key | id | does |", "| --- | --- | --- |", *rows])
+
+
+PARTS: dict[str, Callable[[], str]] = {"help": help_part, "exit-codes": exit_codes_part, "json": json_part, "keys": keys_part}
+
+
+def part_of(text: str, name: str) -> str:
+    """What stands between the marks of a part."""
+    return re.search(rf"<!-- {name} -->\n(.*?)\n?<!-- /{name} -->", text, re.DOTALL)[1]
+
+
+def written(text: str) -> str:
+    """README with every part as it should be."""
+    for name, make in PARTS.items():
+        part = make()
+        text = re.sub(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", lambda found, part=part: f"{found[1]}{part}\n{found[2]}", text, flags=re.DOTALL)
+    return text
+
+
+if __name__ == "__main__":
+    README.write_text(written(README.read_text(encoding="utf-8")), encoding="utf-8")
