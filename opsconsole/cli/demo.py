@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from opsconsole.cli.output import CommandError, Exit, narrate, print_data
+from opsconsole.cli.extras import need_worker_extra
+from opsconsole.cli.output import CommandError, Exit, can_draw, narrate, print_data
 
 if TYPE_CHECKING:
     from opsconsole.control.session import Session
@@ -89,6 +90,9 @@ def demo(settings, nodes, gpus, scenario, seed, headless, duration, as_json) -> 
         fleet = read_fleet(nodes, gpus, seed)
     except (ScenarioError, FileNotFoundError) as error:
         raise CommandError(str(error), Exit.USAGE) from None
+    _check_front(headless, duration is not None or as_json)
+    if fleet.is_real:
+        need_worker_extra("the demo", ", or add --nodes 13, which simulates all of it")
     try:
         with _Signals() as signals, Stage(fleet, _tell_traffic) as stage, signals.ignored_at_end():
             with _playing(stage, signals, moments, headless):
@@ -97,6 +101,14 @@ def demo(settings, nodes, gpus, scenario, seed, headless, duration, as_json) -> 
         raise CommandError(str(error)) from None
     except _Ended:
         return int(Exit.INTERRUPTED)
+
+
+def _check_front(headless: bool, is_for_scripts: bool) -> None:
+    """Raises CommandError before a fleet is built that nobody could see."""
+    if not headless and is_for_scripts:
+        raise CommandError("--duration and --json go with --headless; add it", Exit.USAGE)
+    if not headless and not can_draw():
+        raise CommandError("the demo's screen needs a terminal that can place text; add --headless to do without", Exit.USAGE)
 
 
 def _list_scenarios() -> int:
@@ -205,4 +217,5 @@ def _screen(stage: Stage, settings: object) -> int:
 
 
 def _tell_traffic(said: dict) -> None:
-    narrate(f"traffic: {said.get('sent')} requests sent, {said.get('ok')} answered whole, {said.get('failed')} failed")
+    counts = {name: said.get(name, 0) for name in ("sent", "ok", "failed", "refused", "abandoned")}
+    narrate("traffic: {sent} requests sent, {ok} answered whole, {failed} failed, {refused} refused, {abandoned} open at the end".format(**counts))

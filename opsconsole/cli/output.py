@@ -57,7 +57,11 @@ def print_json(value: Any) -> None:
 
 
 def plain_streams() -> None:
-    """A character that the terminal's encoding lacks becomes "?", never an exception in the middle of a table."""
+    """A character that the terminal's encoding lacks becomes "?", never an exception in the middle of a table; a stream that the
+    caller has closed (`>&-`) takes everything and keeps nothing."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
@@ -67,6 +71,11 @@ def in_colour(stream: Any = None) -> bool:
     """Whether colour may be added to what is written: a terminal that can show it, and nobody asked for none (no-color.org)."""
     stream = stream or sys.stdout
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") not in (None, "", "dumb")
+
+
+def can_draw() -> bool:
+    """Whether a screen can be drawn here at all."""
+    return all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)) and os.environ.get("TERM") not in (None, "", "dumb")
 
 
 def can_print(text: str) -> bool:

@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from opsconsole.cli.extras import need_worker_extra
 from opsconsole.cli.session import locate
 
 
@@ -29,6 +30,7 @@ class Program(click.Command):
         return []
 
     def invoke(self, ctx: click.Context) -> None:
+        need_worker_extra(f"`{self.name}`")
         sys.stdout.flush()
         os.execv(sys.executable, [sys.executable, "-m", f"opsconsole.{self.name}", *ctx.args])
 

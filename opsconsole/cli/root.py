@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -14,12 +15,12 @@ from opsconsole import __version__
 from opsconsole.cli.output import CommandError, Exit, narrate, plain_streams
 
 COMMANDS = {
-    "status": ("opsconsole.cli.show", "The fleet in a few lines, with its alarms."),
-    "nodes": ("opsconsole.cli.show", "Nodes, worst first."),
-    "gpus": ("opsconsole.cli.show", "GPUs, those of the worst nodes first."),
-    "workers": ("opsconsole.cli.show", "Workers, those in trouble first."),
-    "models": ("opsconsole.cli.show", "Models with their ready workers, queue and objective."),
-    "sites": ("opsconsole.cli.show", "Sites with their power and its budget."),
+    "status": ("opsconsole.cli.views", "The fleet in a few lines, with its alarms."),
+    "nodes": ("opsconsole.cli.views", "Nodes, worst first."),
+    "gpus": ("opsconsole.cli.views", "GPUs, those of the worst nodes first."),
+    "workers": ("opsconsole.cli.views", "Workers, those in trouble first."),
+    "models": ("opsconsole.cli.views", "Models with their ready workers, queue and objective."),
+    "sites": ("opsconsole.cli.views", "Sites with their power and its budget."),
     "launch": ("opsconsole.cli.act", "Start workers of a model."),
     "drain": ("opsconsole.cli.act", "Take workers out without losing a request, then stop them."),
     "history": ("opsconsole.cli.history", "Any series of the past, as a chart, JSON or CSV."),
@@ -31,6 +32,9 @@ COMMANDS = {
     "demo": ("opsconsole.cli.demo", "A whole fleet on this machine, with no GPU."),
 }
 """Command -> the module that holds it under its own name, and its line of help: kept here so that --help imports none of them."""
+
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Settings(NamedTuple):
@@ -108,7 +112,13 @@ def run(arguments: Sequence[str], run_screen: Callable[[Settings], int] | None =
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more at its end
         return int(Exit.DONE)
     except Exception as error:
-        return _internal(error)
+        return _full(error) if isinstance(error, OSError) and error.errno in NO_SPACE else _internal(error)
+
+
+def _full(error: OSError) -> int:
+    narrate(f"cannot write {error.filename or 'the output'}: {error.strerror}")
+    sys.stdout = None  # what is left in its buffer would be tried, and complained of, once more at the end
+    return int(Exit.FAILED)
 
 
 def _internal(error: Exception) -> int:

@@ -46,12 +46,19 @@ def memory_mib(pid: int) -> float:
 
 
 @contextlib.contextmanager
+def fleet_file(nodes: int, gpus: int) -> Iterator[Path]:
+    """A fleet file with so many simulated nodes, in a directory of its own that goes at the end."""
+    with tempfile.TemporaryDirectory(prefix="opsconsole-bench-") as home:
+        path = Path(home) / "fleet.toml"
+        path.write_text(FLEET.format(nodes=nodes, gpus=gpus, budget_kw=nodes * gpus))
+        yield path
+
+
+@contextlib.contextmanager
 def collector(nodes: int, gpus: int) -> Iterator[tuple[int, list[str]]]:
     """(pid of a collector that watches so many simulated nodes, the options that attach a front to it)."""
-    with tempfile.TemporaryDirectory(prefix="opsconsole-bench-") as home:
-        config = Path(home) / "fleet.toml"
-        config.write_text(FLEET.format(nodes=nodes, gpus=gpus, budget_kw=nodes * gpus))
-        options = ["--config", str(config), "--state-dir", str(Path(home) / "state")]
+    with fleet_file(nodes, gpus) as config:
+        options = ["--config", str(config), "--state-dir", str(config.parent / "state")]
         process = subprocess.Popen([sys.executable, "-m", "opsconsole", *options, "collect"])
         try:
             _wait_until_live(options, nodes)

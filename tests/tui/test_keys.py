@@ -213,6 +213,19 @@ async def test_a_session_that_can_not_start_is_said() -> None:
         assert "no collector could be started" in text_of(app)
 
 
+async def test_a_lost_collector_is_said_and_another_is_attached_to(monkeypatch) -> None:
+    monkeypatch.setattr("opsconsole.tui.app.ATTACH_AGAIN_S", 0.3)
+    async with console(fleets.calm()) as (app, pilot, session):
+        session.on_lost("the collector has ended")
+        await settled(pilot)
+        assert app.session is None and "the collector has ended" in text_of(app)
+        while app.session is None:
+            await pilot.pause(0.05)
+        app.tick()
+        await settled(pilot)
+        assert "the collector has ended" not in text_of(app)
+
+
 async def test_the_cursor_of_the_map_is_where_the_node_is() -> None:
     for nodes, size in ((24, (160, 50)), (400, (160, 50)), (3000, (120, 40))):
         async with console(fleets.calm(nodes, 2 if nodes > 1000 else 8), size, theme="mono") as (app, pilot, _):

@@ -1,0 +1,28 @@
+"""The commands that show the fleet, as typed: what they need to show it is imported when they run, not for their help."""
+
+from __future__ import annotations
+
+import click
+
+
+def _command(name: str, text: str) -> click.Command:
+    @click.command(name, help=text)
+    @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+    @click.option("--watch", is_flag=True, help="Again every second, until Ctrl-C.")
+    @click.option("--filter", "expression", default="", help="Only what matches, as in: site:ams1 util>90 !drained")
+    @click.option("--site", help="Only this site.")
+    @click.pass_obj
+    def command(settings, as_json: bool, watch: bool, expression: str, site: str | None) -> int:
+        from opsconsole.cli.show import show
+
+        return show(settings, name, expression, site, as_json, watch)
+
+    return command
+
+
+status = _command("status", "The fleet in a few lines, with its alarms.")
+nodes = _command("nodes", "Nodes, worst first.")
+gpus = _command("gpus", "GPUs, those of the worst nodes first.")
+workers = _command("workers", "Workers, those in trouble first.")
+models = _command("models", "Models with their ready workers, queue and objective.")
+sites = _command("sites", "Sites with their power and its budget.")
