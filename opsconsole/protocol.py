@@ -1,11 +1,13 @@
 """The words a console and a node say to each other, one JSON object a line (stdlib only, Python 3.9, packed into the agent).
 
 Console to node, on the agent's standard input:
-    {"op": "hello", "interval_s": 1.0, "gpus": "nvml" | "sim:PATH", "work_dir": PATH, "worker_python": PATH}   first, once
+    {"op": "hello", "interval_s": 1.0, "gpus": "nvml" | "sim:PATH", "work_dir": PATH, "worker_python": PATH,
+     "silence_limit_s"?: S}                                 first, once
     {"op": "ping"}                                          at least every PING_INTERVAL_S
     {"op": "launch", "id": ID, "worker": NAME, "model": NAME, "engine": "jax", "checkpoint": TEXT, "gpus": [I, ...],
      "slots": N, "max_len": N, "host": ADDRESS, "port": 0 | N}
     {"op": "drain", "id": ID, "worker": NAME, "deadline_s": S, "on_deadline": "hold" | "abort"}
+    {"op": "undrain" | "stop", "id": ID, "worker": NAME}    take requests again; stop one that has nothing in flight
 
 Node to console, on its standard output, after the line MAGIC:
     {"t": "facts", ...}     what does not change each second; sent first and again whenever it changes (see FACTS)

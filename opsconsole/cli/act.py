@@ -13,7 +13,7 @@ from opsconsole.cli.moments import Duration
 from opsconsole.cli.output import CommandError, Exit, narrate, print_data, print_json
 from opsconsole.cli.plans import is_held, plan_json, plan_lines, progress_line, receipt_json, receipt_lines
 from opsconsole.cli.session import open_session
-from opsconsole.core.steps import Drain, Intent, Launch, Plan, Progress
+from opsconsole.core.steps import Drain, Intent, Launch, Plan, Progress, Undrain
 from opsconsole.core.text import clean
 from opsconsole.core.wording import at_text
 
@@ -64,6 +64,14 @@ def launch(settings, model: str, node: str, gpus: tuple[int, ...], count: int, r
 def drain(settings, targets: tuple[str, ...], deadline: float, on_deadline: str, reason: str, **how: bool) -> int:
     """Take workers, or all workers of nodes, out: no new requests, what is in flight finishes, then they stop."""
     return _act(settings, Drain(targets, deadline, on_deadline, clean(reason), _actor()), **how)
+
+
+@click.command()
+@click.argument("targets", nargs=-1, required=True, metavar="WORKER|NODE...")
+@_acting
+def undrain(settings, targets: tuple[str, ...], reason: str, **how: bool) -> int:
+    """Let draining workers, or all of them on nodes, take requests again."""
+    return _act(settings, Undrain(targets, clean(reason), _actor()), **how)
 
 
 def _actor() -> str:

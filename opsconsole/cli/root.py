@@ -23,6 +23,7 @@ COMMANDS = {
     "sites": ("opsconsole.cli.views", "Sites with their power and its budget."),
     "launch": ("opsconsole.cli.act", "Start workers of a model."),
     "drain": ("opsconsole.cli.act", "Take workers out without losing a request, then stop them."),
+    "undrain": ("opsconsole.cli.act", "Let draining workers take requests again."),
     "history": ("opsconsole.cli.history", "Any series of the past, as a chart, JSON or CSV."),
     "config": ("opsconsole.cli.admin", "Write, check and show the fleet file."),
     "doctor": ("opsconsole.cli.doctor", "Find out what keeps nodes from being watched, and the mend."),
@@ -109,15 +110,20 @@ def run(arguments: Sequence[str], run_screen: Callable[[Settings], int] | None =
         narrate("interrupted")
         return int(Exit.INTERRUPTED)
     except (_ReaderLeft, BrokenPipeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more at its end
+        _drop_output()
         return int(Exit.DONE)
     except Exception as error:
         return _full(error) if isinstance(error, OSError) and error.errno in NO_SPACE else _internal(error)
 
 
+def _drop_output() -> None:
+    """What is left in stdout's buffer goes nowhere: the interpreter flushes once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _full(error: OSError) -> int:
     narrate(f"cannot write {error.filename or 'the output'}: {error.strerror}")
-    sys.stdout = None  # what is left in its buffer would be tried, and complained of, once more at the end
+    _drop_output()
     return int(Exit.FAILED)
 
 

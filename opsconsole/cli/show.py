@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from opsconsole.cli.listings import LISTINGS, Row, status_lines
-from opsconsole.cli.output import CommandError, Exit, print_data, print_json
+from opsconsole.cli.output import CommandError, Exit, narrate, print_data, print_json
 from opsconsole.cli.session import open_session, tell_silent
 from opsconsole.cli.table import coloured, table, terminal_width
 from opsconsole.core.filter import Filter, FilterError, parse
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from opsconsole.cli.root import Settings
 
 CLEAR_SCREEN = "\x1b[H\x1b[2J"
+ATTACH_AGAIN_S = 2.0
 
 Show = Callable[[Fleet, Filter, bool], list[int]]
 """Prints one fleet; returns the rows of the nodes that it was about."""
@@ -28,9 +30,9 @@ def show(settings: Settings, name: str, expression: str, site: str | None, as_js
     """Shows what the command `name` is about, of what the expression chooses; returns the exit code. Raises CommandError."""
     chosen = _filter(expression, site)
     once = _show_status if name == "status" else _show_listing(name)
+    if watch:
+        return _watch(settings, once, chosen, as_json)
     with open_session(settings) as session:
-        if watch:
-            return _watch(session, once, chosen, as_json)
         fleet = session.first_fleet()
     return tell_silent(fleet, once(fleet, chosen, as_json))
 
@@ -46,15 +48,30 @@ def _filter(expression: str, site: str | None) -> Filter:
         raise CommandError(str(error), Exit.USAGE) from None
 
 
-def _watch(session, once: Show, chosen: Filter, as_json: bool) -> int:
+def _watch(settings: Settings, once: Show, chosen: Filter, as_json: bool) -> int:
+    """Until Ctrl-C. When a collector that was watched ends, the next one is found or started; none at all is an error."""
+    watched = False
+    while True:
+        try:
+            with open_session(settings) as session:
+                for fleet in session.frames():
+                    watched = True
+                    _show_again(fleet, once, chosen, as_json)
+            return Exit.FAILED
+        except CommandError as error:
+            if not watched or error.exit_code != Exit.FAILED:
+                raise
+            narrate(f"{error}; trying again")
+            time.sleep(ATTACH_AGAIN_S)
+
+
+def _show_again(fleet: Fleet, once: Show, chosen: Filter, as_json: bool) -> None:
     paint = sys.stdout.isatty() and not as_json
-    for fleet in session.frames():
-        if paint:
-            print(CLEAR_SCREEN, end="")
-        once(fleet, chosen, as_json)
-        if not as_json and not paint:
-            print_data("")
-    return Exit.FAILED
+    if paint:
+        print(CLEAR_SCREEN, end="")
+    once(fleet, chosen, as_json)
+    if not as_json and not paint:
+        print_data("")
 
 
 def _show_listing(name: str) -> Show:

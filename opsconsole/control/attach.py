@@ -30,10 +30,10 @@ def connect(config_path: Path, state_dir: Path) -> socket.socket:
     try:
         places.prepare(state_dir)
         path = places.socket_path(state_dir)
+        found = _try(path)
+        return found if found is not None else _started(config_path, state_dir, path)
     except places.StateDirError as error:
         raise SessionError(str(error), 2) from None
-    found = _try(path)
-    return found if found is not None else _started(config_path, state_dir, path)
 
 
 def _try(path: Path) -> socket.socket | None:
@@ -49,7 +49,9 @@ def _try(path: Path) -> socket.socket | None:
 def _started(config_path: Path, state_dir: Path, path: Path) -> socket.socket:
     log = places.log_path(state_dir)
     command = [sys.executable, "-m", "opsconsole", "--config", str(config_path), "--state-dir", str(state_dir), "collect", "--until-idle"]
-    with open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as output:
+    with places.used(state_dir):
+        handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    with open(handle, "w") as output:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, close_fds=True
         )

@@ -15,7 +15,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from opsconsole import __version__
 from opsconsole.config import Config, ConfigError, NodeSpec, read_config
@@ -41,13 +41,13 @@ def run_collector(config_path: Path, state_dir: Path, until_idle: bool = False) 
     except (ConfigError, places.StateDirError) as error:
         return _refuse(str(error), USAGE)
     with contextlib.ExitStack() as stack:
-        lock = _lock(places.lock_path(state_dir), stack)
-        if lock is None:
-            return _refuse(f"another collector watches with state directory {state_dir}", CONFLICT)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
-        with asyncio.Runner(loop_factory=lambda: loop_for(len(config.nodes))) as runner:
-            return runner.run(_collect(config, state_dir, until_idle))
+        try:
+            if not _is_ours(places.lock_path(state_dir), stack):
+                return _refuse(f"another collector watches with state directory {state_dir}", CONFLICT)
+            with asyncio.Runner(loop_factory=lambda: loop_for(len(config.nodes))) as runner:
+                return runner.run(_collect(config, state_dir, until_idle))
+        except places.StateDirError as error:
+            return _refuse(str(error), FAILED)
 
 
 def _refuse(text: str, code: int) -> int:
@@ -55,14 +55,19 @@ def _refuse(text: str, code: int) -> int:
     return code
 
 
-def _lock(path: Path, stack: contextlib.ExitStack) -> TextIO | None:
-    """The held lock file, or None when another process holds it."""
-    file = stack.enter_context(open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "w"))
+def _is_ours(path: Path, stack: contextlib.ExitStack) -> bool:
+    """Locks the file until the stack closes; False when another process has locked it. Raises StateDirError."""
+    with places.used(path.parent):
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    stack.callback(os.close, handle)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        return None
-    return file
+        return False
+    with contextlib.suppress(OSError):  # the number is for people; a full disk must not keep anybody from watching
+        os.truncate(handle, 0)
+        os.write(handle, f"{os.getpid()}\n".encode())
+    return True
 
 
 async def _collect(config: Config, state_dir: Path, until_idle: bool) -> int:
@@ -104,12 +109,13 @@ async def _watch(config: Config, state_dir: Path, recorder: Any, links: list[Lin
     watch = Watch(opening(_roster(config)), links, publish, performer.answered)
     counter.publish(watch.fleet)
     socket_path = places.socket_path(state_dir)
-    server = await counter.open(socket_path)
+    with places.used(state_dir):
+        server = await counter.open(socket_path)
     tasks = [asyncio.create_task(watch.run()), asyncio.create_task(_freeze_garbage_when_settled())]
     if config.router and config.router.url:
-        tasks.append(asyncio.create_task(follow_router(config.router.url, watch.emit)))
+        tasks.append(asyncio.create_task(follow_router(config.router.url, watch.emit, lambda: route_file.trouble)))
     try:
-        await _until_told(counter, until_idle)
+        await _until_told(counter, tasks[0], until_idle)
     finally:
         server.close()
         for task in tasks:
@@ -181,7 +187,8 @@ def _series_reader(state_dir: Path) -> Any:
     return read
 
 
-async def _until_told(counter: Counter, until_idle: bool) -> None:
+async def _until_told(counter: Counter, watching: asyncio.Task, until_idle: bool) -> None:
+    """Raises what has ended the watching: a collector that sees nothing any more must not live on as if it did."""
     loop = asyncio.get_running_loop()
     told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -189,6 +196,8 @@ async def _until_told(counter: Counter, until_idle: bool) -> None:
     while not told.is_set():
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(told.wait(), 0.5)
+        if watching.done():
+            watching.result()
         if until_idle and counter.idle and loop.time() - counter.last_left > IDLE_LINGER_S:
             return
 

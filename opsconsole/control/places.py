@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 SOCKET_PATH_LIMIT = 100
@@ -17,11 +19,10 @@ class StateDirError(Exception):
 
 def prepare(state_dir: Path) -> Path:
     """Makes the directory (0700) when it is missing. Raises StateDirError when others could read or write it."""
-    try:
-        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with used(state_dir):
+        with contextlib.suppress(FileExistsError):  # what it is, if no directory, is said below
+            state_dir.mkdir(mode=0o700, parents=True)
         found = state_dir.lstat()
-    except OSError as error:
-        raise StateDirError(f"state directory {state_dir} cannot be used: {error.strerror}; choose another with --state-dir") from None
     if not stat.S_ISDIR(found.st_mode):
         raise StateDirError(f"state directory {state_dir} is not a directory; choose another with --state-dir")
     if found.st_uid != os.getuid():
@@ -29,6 +30,16 @@ def prepare(state_dir: Path) -> Path:
     if found.st_mode & 0o077:
         raise StateDirError(f"state directory {state_dir} is open to others; run: chmod 700 {state_dir}")
     return state_dir
+
+
+@contextlib.contextmanager
+def used(state_dir: Path) -> Iterator[None]:
+    """While something in the directory is made or opened: what goes wrong is raised as a StateDirError."""
+    try:
+        yield
+    except OSError as error:
+        which = f" ({error.filename})" if error.filename and str(error.filename) != str(state_dir) else ""
+        raise StateDirError(f"state directory {state_dir} cannot be used: {error.strerror}{which}; choose another with --state-dir") from None
 
 
 def socket_path(state_dir: Path) -> Path:

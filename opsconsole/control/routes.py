@@ -44,11 +44,20 @@ class RouteFile:
     def __init__(self, path: Path, addresses: dict[str, str]) -> None:
         self._path, self._addresses = path, addresses
         self._written: tuple[list[str], list[Route]] | None = None
+        self.trouble = ""
+        """Why the newest routes are not in the file, "" when they are."""
 
     def write(self, models: list[str], routes: list[Route]) -> None:
-        """models: all that exist, those without a worker too."""
+        """models: all that exist, those without a worker too. What can not be written is tried again at the next call."""
         if self._written == (models, routes):
             return
+        try:
+            self._replace(models, routes)
+            self._written, self.trouble = (models, routes), ""
+        except OSError as error:
+            self.trouble = f"the gateway's routes can not be written: {self._path}: {error.strerror}"
+
+    def _replace(self, models: list[str], routes: list[Route]) -> None:
         by_model: dict[str, list[dict]] = {model: [] for model in models}
         for model, worker, node, port, slots in routes:
             url = f"http://{self._addresses.get(node, '127.0.0.1')}:{port}"
@@ -57,14 +66,13 @@ class RouteFile:
         with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             json.dump({"models": by_model}, file, indent=1)
         os.replace(fresh, self._path)
-        self._written = (models, routes)
 
 
-async def follow_router(url: str, emit: Callable[[Routed], None]) -> None:
-    """Asks the gateway once a second how many requests wait there; until cancelled."""
+async def follow_router(url: str, emit: Callable[[Routed], None], trouble: Callable[[], str] = str) -> None:
+    """Asks the gateway once a second how many requests wait there; until cancelled. trouble: what else is wrong with it, or ""."""
     while True:
         try:
-            emit(Routed(await asyncio.to_thread(_queues, url)))
+            emit(Routed(await asyncio.to_thread(_queues, url), trouble()))
         except (OSError, http.client.HTTPException, ValueError, TypeError, KeyError, AttributeError) as error:
             emit(Routed({}, clean(f"{url}: {error or type(error).__name__}")))
         await asyncio.sleep(POLL_S)

@@ -84,6 +84,8 @@ class Session:
         self.close()
 
     def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)  # wakes a thread that still reads: closing the stream would wait for it
         self._stream.close()
         self._socket.close()
 
@@ -143,7 +145,7 @@ class Session:
         try:
             self._socket.sendall(wire.pack(message))
         except OSError:
-            raise SessionError("the collector has ended; run the command again") from None
+            raise SessionError("the collector has ended") from None
 
     def _read(self) -> dict[str, Any]:
         try:
@@ -152,7 +154,7 @@ class Session:
         except OSError:
             body = b""
         if not body:
-            raise SessionError("the collector has ended; run the command again")
+            raise SessionError("the collector has ended")
         return wire.unpack(body)
 
 
@@ -222,6 +224,7 @@ class AsyncSession:
                 elif message["id"] in self._answers_to:
                     self._answers_to[message["id"]].put_nowait(message)
         except (asyncio.IncompleteReadError, ConnectionError):
+            self._writer.close()
             self._lost("the collector has ended")
 
     def _lost(self, text: str) -> None:

@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 
 from opsconsole.core.fleet import Alarm, Fleet, Model, NodeFacts, Policy, Process, Roster, Site, Worker
-from opsconsole.core.steps import Drain, Intent, Launch, Plan, Progress, Step
+from opsconsole.core.steps import Drain, Intent, Launch, Plan, Progress, Step, Undrain
 
 MESSAGE_LIMIT_BYTES = 512 * 1024 * 1024
 REQUEST_LIMIT_BYTES = 1024 * 1024
@@ -120,7 +120,7 @@ def _tupled(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-_INTENTS = {"launch": Launch, "drain": Drain}
+_INTENTS = {"launch": Launch, "drain": Drain, "undrain": Undrain}
 
 
 def intent_out(intent: Intent) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +12,7 @@ from opsconsole.core.fleet import (
     Worker,
 )
 from opsconsole.core.guards import W_PER_KW, drawn_w
-from opsconsole.core.headlines import fresh_gpus
+from opsconsole.core.headlines import fresh_gpus, worst_of
 from opsconsole.protocol import THROTTLE_REASONS
 
 CRITICAL, WARNING = 2, 1
@@ -98,10 +98,9 @@ def _models(fleet: Fleet) -> Iterator[Alarm]:
         yield from _latencies(fleet, model, workers)
 
 
-def _latencies(fleet: Fleet, model: Model, workers: list[Worker]) -> Iterator[Alarm]:
+def _latencies(fleet: Fleet, model: Model, workers: Sequence[Worker]) -> Iterator[Alarm]:
     for kind, words, objective_ms in (("ttft", "TTFT", model.ttft_p95_ms), ("itl", "ITL", model.itl_p95_ms)):
-        worst_ms = max((getattr(worker, f"{kind}_p95_ms") or 0.0 for worker in workers), default=0.0)
-        if objective_ms is not None and worst_ms > objective_ms:
+        if objective_ms is not None and (worst_ms := worst_of(workers, f"{kind}_p95_ms")) > objective_ms:
             queue = fleet.queue_of_model(model.name)
             detail = "" if queue is None else f"{queue:.0f} queued"
             yield Alarm(WARNING, kind, model.name, f"{model.name}  {words} p95 {worst_ms:.0f} ms, objective {objective_ms:.0f} ms", detail)
@@ -123,7 +122,8 @@ def _clocks(fleet: Fleet) -> Iterator[Alarm]:
 
 def _router(fleet: Fleet) -> Iterator[Alarm]:
     if fleet.router_cause:
-        yield Alarm(WARNING, "router", "router", "router  does not answer", fleet.router_cause)
+        words = "keeps old routes" if fleet.router_queue else "does not answer"
+        yield Alarm(WARNING, "router", "router", f"router  {words}", fleet.router_cause)
 
 
 def _history(fleet: Fleet) -> Iterator[Alarm]:

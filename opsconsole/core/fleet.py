@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import groupby
+from itertools import groupby, pairwise
 from operator import attrgetter
 
 import msgspec
@@ -108,8 +108,12 @@ class Roster:
         """Row of the node of each GPU, (G,)."""
         return np.repeat(np.arange(len(self.nodes)), np.diff(self.gpu_start))
 
+    @cached_property
+    def _gpu_slices(self) -> list[slice]:
+        return [slice(first, after) for first, after in pairwise(self.gpu_start.tolist())]
+
     def gpus_of(self, node_row: int) -> slice:
-        return slice(int(self.gpu_start[node_row]), int(self.gpu_start[node_row + 1]))
+        return self._gpu_slices[node_row]
 
     def gpu_fact(self, column: str) -> np.ndarray:
         """One column of GPU_FACT_COLUMNS, (G,)."""

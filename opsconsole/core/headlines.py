@@ -13,7 +13,7 @@ from opsconsole.core.fleet import HEADLINES, Fleet, Worker
 def headlines(fleet: Fleet) -> np.ndarray:
     """(HEADLINES,) float64 of the nodes that answer; NaN where nothing is known."""
     figures = {
-        "ttft_p95_ms": _worst(fleet.heard_workers, "ttft_p95_ms"),
+        "ttft_p95_ms": worst_of(fleet.heard_workers, "ttft_p95_ms"),
         "queue_depth": _queue(fleet),
         "requests_per_s": _total(fleet.heard_workers, "requests_per_s"),
         "util_pct": _mean(fresh_gpus(fleet, "util_pct")),
@@ -38,7 +38,8 @@ def _values(workers: Sequence[Worker], field: str) -> list[float]:
     return [value for value in map(attrgetter(field), workers) if value is not None]
 
 
-def _worst(workers: Sequence[Worker], field: str) -> float:
+def worst_of(workers: Sequence[Worker], field: str) -> float:
+    """Highest value of a field; NaN where none is known."""
     return max(_values(workers, field), default=float("nan"))
 
 

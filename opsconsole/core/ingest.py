@@ -49,7 +49,7 @@ class _Facts(msgspec.Struct, tag="facts", tag_field="t"):
     gpus: dict[str, list[Any]] = {}
 
 
-class _Sample(msgspec.Struct, tag="sample", tag_field="t"):
+class _Sample(msgspec.Struct, tag="sample", tag_field="t", gc=False):
     seq: int
     wall: float
     mono: float
@@ -115,7 +115,7 @@ class Facts(msgspec.Struct, frozen=True):
     gpu_facts: np.ndarray
 
 
-class Sample(msgspec.Struct, frozen=True):
+class Sample(msgspec.Struct, frozen=True, gc=False):
     """A node's second. gpu: (GPU_COLUMNS, G) float64; node: (NODE_COLUMNS,) float64; NaN unknown. Worker.node is "" here."""
 
     seq: int

@@ -8,12 +8,16 @@ from dataclasses import replace
 from opsconsole.core.fleet import LIVE, REACH_WORDS, Fleet, Model, Worker
 from opsconsole.core.guards import out_at_once, power_refusal
 from opsconsole.core.place import GONE, free_gpus, place
-from opsconsole.core.steps import Drain, Intent, Launch, Plan, Step
+from opsconsole.core.steps import Drain, Intent, Launch, Plan, Step, Undrain
 
 
 def make_plan(fleet: Fleet, intent: Intent, under_way: Collection[Step] = ()) -> Plan:
     """The plan for an intent. under_way: steps of runs that have not ended; their workers and GPUs are not free for others."""
-    return _launch(fleet, intent, under_way) if isinstance(intent, Launch) else _drain(fleet, intent, under_way)
+    if isinstance(intent, Launch):
+        return _launch(fleet, intent, under_way)
+    if isinstance(intent, Undrain):
+        return _undrain(fleet, intent, under_way)
+    return _drain(fleet, intent, under_way)
 
 
 def confirmed_plan(fleet: Fleet, intent: Intent, shown: Collection[str], under_way: Collection[Step] = ()) -> Plan:
@@ -95,9 +99,8 @@ def _drain(fleet: Fleet, intent: Drain, under_way: Collection[Step]) -> Plan:
     workers, refusal = _targets(fleet, intent.targets)
     if refusal:
         return Plan(intent, title, refusal=refusal)
-    busy = next((worker.name for worker in workers if worker.name in {step.worker for step in under_way}), None)
-    if busy is not None:
-        return Plan(intent, title, refusal=f"another run is at work on {busy}", conflict=True)
+    if busy := _busy(workers, under_way):
+        return Plan(intent, title, refusal=busy, conflict=True)
     refusal = _unreachable(fleet, workers) or _below_minimum(fleet, workers)
     if refusal:
         return Plan(intent, title, refusal=refusal)
@@ -113,6 +116,28 @@ def _drain(fleet: Fleet, intent: Drain, under_way: Collection[Step]) -> Plan:
     return Plan(intent, title, steps, checks, tuple(warnings), tuple(changes))
 
 
+def _undrain(fleet: Fleet, intent: Undrain, under_way: Collection[Step]) -> Plan:
+    title = "undrain " + " ".join(intent.targets)
+    workers, refusal = _targets(fleet, intent.targets)
+    draining = [worker for worker in workers if worker.state in ("DRAINING", "DRAINED")]
+    if busy := _busy(draining, under_way):
+        return Plan(intent, title, refusal=busy, conflict=True)
+    refusal = refusal or _unreachable(fleet, draining)
+    if not refusal and not draining:
+        refusal = "no worker of " + " ".join(intent.targets) + " is draining"
+    if refusal:
+        return Plan(intent, title, refusal=refusal)
+    steps = tuple(
+        Step(f"let {worker.name} on {worker.node} take requests again", worker.node, worker.name, {"op": "undrain", "worker": worker.name})
+        for worker in draining
+    )
+    changes = tuple(
+        (f"ready workers of {model}", str(_ready(fleet, model)), str(_ready(fleet, model) + sum(worker.model == model for worker in draining)))
+        for model in sorted({worker.model for worker in draining})
+    )
+    return Plan(intent, title, steps, changes=changes)
+
+
 def _targets(fleet: Fleet, names: tuple[str, ...]) -> tuple[list[Worker], str]:
     """The workers meant by worker and node names, each once; or why a name means nothing."""
     by_name = {worker.name: worker for worker in fleet.workers}
@@ -126,6 +151,11 @@ def _targets(fleet: Fleet, names: tuple[str, ...]) -> tuple[list[Worker], str]:
             return [], f"{name} has no worker to drain"
         found.update((worker.name, worker) for worker in here)
     return list(found.values()), ""
+
+
+def _busy(workers: list[Worker], under_way: Collection[Step]) -> str:
+    names = {step.worker for step in under_way}
+    return next((f"another run is at work on {worker.name}" for worker in workers if worker.name in names), "")
 
 
 def _unreachable(fleet: Fleet, workers: list[Worker]) -> str:

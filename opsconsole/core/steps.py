@@ -30,7 +30,16 @@ class Drain:
     actor: str = ""
 
 
-Intent = Launch | Drain
+@dataclass(frozen=True, slots=True)
+class Undrain:
+    """Let workers that are draining, or held at a drain's deadline, take requests again. targets: worker or node names."""
+
+    targets: tuple[str, ...]
+    reason: str = ""
+    actor: str = ""
+
+
+Intent = Launch | Drain | Undrain
 
 
 @dataclass(frozen=True, slots=True)

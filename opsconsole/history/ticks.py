@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import attrgetter
 
 import numpy as np
 
-from opsconsole.core.fleet import Fleet, Roster, Worker
+from opsconsole.core.fleet import Fleet, Roster
 from opsconsole.history.catalog import METRICS, Metric
 from opsconsole.history.codec import pack
 
@@ -77,6 +78,9 @@ METRICS_OF_KIND: dict[str, tuple[Metric, ...]] = {
 }
 
 
+_WORKER_NUMBERS = attrgetter(*(metric.column for metric in METRICS_OF_KIND["worker"]))
+
+
 def write_down(fleet: Fleet, slots: Slots) -> Tick:
     """The rows of this moment. What a node last said before it fell silent is not among them."""
     slots.follow(fleet.roster)
@@ -84,7 +88,7 @@ def write_down(fleet: Fleet, slots: Slots) -> Tick:
     tables = {
         "gpu": slots.spread("gpu", _fresh(fleet.gpu_values, answering[fleet.roster.gpu_node]), slots.gpu_slots),
         "node": slots.spread("node", _fresh(fleet.node_values, answering), slots.node_slots),
-        "worker": _worker_table(fleet, answering, slots),
+        "worker": _worker_table(fleet, slots),
         "fleet": _headline_table(fleet, slots),
     }
     frames = [
@@ -100,19 +104,12 @@ def _fresh(values: np.ndarray, answering: np.ndarray) -> np.ndarray:
     return values if answering.all() else np.where(answering, values, np.nan)
 
 
-def _worker_table(fleet: Fleet, answering: np.ndarray, slots: Slots) -> np.ndarray:
+def _worker_table(fleet: Fleet, slots: Slots) -> np.ndarray:
     """(worker metrics, S)."""
-    metrics = METRICS_OF_KIND["worker"]
-    heard = [worker for worker in fleet.workers if _is_heard(worker, fleet, answering)]
-    places = np.array([slots.place("worker", worker.name) for worker in heard], np.int64)
-    rows = [[getattr(worker, metric.column) for worker in heard] for metric in metrics]
-    values = np.array(rows, dtype=np.float64).reshape(len(metrics), len(heard))
-    return slots.spread("worker", values, places)
-
-
-def _is_heard(worker: Worker, fleet: Fleet, answering: np.ndarray) -> bool:
-    row = fleet.roster.node_row.get(worker.node)
-    return row is not None and bool(answering[row])
+    places = np.array([slots.place("worker", worker.name) for worker in fleet.heard_workers], np.int64)
+    rows = list(map(_WORKER_NUMBERS, fleet.heard_workers))
+    values = np.array(rows, dtype=np.float64).reshape(len(rows), len(METRICS_OF_KIND["worker"]))  # None becomes NaN
+    return slots.spread("worker", values.T, places)
 
 
 def _headline_table(fleet: Fleet, slots: Slots) -> np.ndarray:

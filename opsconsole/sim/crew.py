@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,7 +18,7 @@ FIRST_PORT = 8100
 
 @dataclass
 class SimWorker:
-    """One worker. rows: its GPUs as rows of the whole fleet; gpus: as rows of its node."""
+    """One worker. gpus and rows: as in its Place."""
 
     name: str
     model: str
@@ -39,6 +39,18 @@ class SimWorker:
     """The phase last spoken of."""
 
 
+class Place(NamedTuple):
+    """Where a worker goes. gpus: as rows of its node; rows: the same as rows of the whole fleet; chip: that of the node."""
+
+    name: str
+    model: str
+    node: int
+    gpus: list[int]
+    rows: list[int]
+    chip: str
+    slots: int
+
+
 Answer = tuple[int, dict[str, Any]]
 """(row of the node, answer message)."""
 
@@ -53,15 +65,30 @@ class Crew:
         self.changes = 0
         """Grows whenever a worker comes or goes."""
         self._pids = 20_000
+        self._claimed_at_change = -1
 
-    def add(self, name: str, model: str, node: int, gpus: list[int], rows: list[int], chip: str, slots: int, at: float) -> SimWorker:
-        self._pids += 1
+    def add(self, places: Sequence[Place], at: float) -> list[SimWorker]:
+        """The new workers, the last of all."""
+        added = []
+        for place in places:
+            self._pids += 1
+            port = FIRST_PORT + self._pids % 20_000
+            added.append(SimWorker(place.name, place.model, place.node, place.gpus, place.rows, place.slots, port, self._pids, at, since=at))
+        self.workers += added
         self.changes += 1
-        port = FIRST_PORT + self._pids % 20_000
-        worker = SimWorker(name, model, node, gpus, rows, slots, port, self._pids, at, since=at)
-        self.workers.append(worker)
-        self.service.add(self.models.index(model), REQUESTS_PER_S_OF_CHIP[chip] * len(gpus), slots)
-        return worker
+        models = [self.models.index(place.model) for place in places]
+        self.service.add(models, [REQUESTS_PER_S_OF_CHIP[place.chip] * len(place.gpus) for place in places], [place.slots for place in places])
+        return added
+
+    def claims(self) -> tuple[np.ndarray, np.ndarray]:
+        """(GPUs that workers hold, as rows of the whole fleet; the index of the worker that holds each), both (claims,)."""
+        if self._claimed_at_change != self.changes:
+            self._claimed_at_change = self.changes
+            self._claimed_rows = np.array([row for worker in self.workers for row in worker.rows], np.int64)
+            self._claimants = np.repeat(np.arange(len(self.workers)), [len(worker.rows) for worker in self.workers])
+        has_stopped = np.array([worker.state == "STOPPED" for worker in self.workers], bool)
+        held = ~has_stopped[self._claimants]
+        return self._claimed_rows[held], self._claimants[held]
 
     def open(self, index: int) -> None:
         worker = self.workers[index]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from opsconsole.protocol import WORKER_FIELDS
 
@@ -36,7 +35,7 @@ encode = msgspec.json.Encoder().encode
 def worker_lines(crew) -> dict[int, list]:
     """What the workers of each node are, by row of the node."""
     service = crew.service
-    numbers = np.stack([getattr(service, name) for name in _NUMBERS]).round(1).T.tolist()  # (W, _NUMBERS)
+    numbers = zip(*(getattr(service, name).round(1).tolist() for name in _NUMBERS), strict=True)
     nothing = [None] * len(_NUMBERS)
     lines: dict[int, list] = {}
     for worker, values in zip(crew.workers, numbers, strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -40,11 +41,13 @@ class Service:
         for name in (*_STATE, *_SEEN):
             setattr(self, name, np.zeros(0, np.int64 if name == "model" else np.float64))
 
-    def add(self, model: int, capacity_per_s: float, slots: int) -> None:
-        """One more worker, the last, that takes no request yet."""
-        values = {"model": model, "capacity_per_s": capacity_per_s, "slots": slots, "weight": self.random.uniform(0.85, 1.15)}
+    def add(self, models: Sequence[int], capacities_per_s: Sequence[float], slots: Sequence[int]) -> None:
+        """More workers, the last, that take no request yet; a whole fleet at once costs no more than one."""
+        count = len(models)
+        values = {"model": models, "capacity_per_s": capacities_per_s, "slots": slots, "weight": self.random.uniform(0.85, 1.15, count)}
         for name in (*_STATE, *_SEEN):
-            setattr(self, name, np.append(getattr(self, name), values.get(name, 0)).astype(np.int64 if name == "model" else np.float64))
+            before = getattr(self, name)
+            setattr(self, name, np.concatenate([before, np.asarray(values.get(name, np.zeros(count)), before.dtype)]))
 
     def remove(self, index: int) -> None:
         for name in (*_STATE, *_SEEN):

@@ -28,7 +28,7 @@ IN_FLIGHT_LIMIT = 200
 PLAN_POLL_S = 0.2
 REPORT_INTERVAL_S = 1.0
 SILENCE_LIMIT_S = 120.0
-FAREWELL_LIMIT_S = 5.0
+FAREWELL_LIMIT_S = 2.0
 REFUSALS = (429, 503, 504)
 TAIL_BYTES = 2048
 """Enough of a stream's end to hold its finish_reason, a usage event and [DONE]."""

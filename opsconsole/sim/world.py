@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from opsconsole.physics import CHIPS
 from opsconsole.protocol import NODE_COLUMNS, PROTOCOL_VERSION
-from opsconsole.sim.crew import Crew, answer
+from opsconsole.sim.crew import Crew, Place, answer
 from opsconsole.sim.gpus import MEM_SHARE_OF_WORKER, Gpus
 from opsconsole.sim.lines import SampleLine, encode, worker_lines
 
@@ -41,6 +42,7 @@ class World:
         self.random = np.random.default_rng(self.seed)
         counts = [count_and_seed(spec)[0] for spec in self.specs]
         self.gpu_start = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)  # (N+1,)
+        self._slices = [slice(first, after) for first, after in pairwise(self.gpu_start.tolist())]
         self.chips = [spec.chip if spec.chip in CHIPS else "H100" for spec in self.specs]
         self.gpus = Gpus([chip for chip, count in zip(self.chips, counts, strict=True) for _ in range(count)], self.random)
         self.crew = Crew([model.name for model in self.models], self.random)
@@ -58,7 +60,7 @@ class World:
     def _staff(self) -> None:
         """READY workers on most GPUs, the models in turn."""
         numbers = dict.fromkeys((model.name for model in self.models), 0)
-        turn = 0
+        turn, places = 0, []
         for row in range(len(self.specs)):
             free = list(range(int(self.gpu_start[row + 1] - self.gpu_start[row])))
             while free and self.models:
@@ -69,14 +71,15 @@ class World:
                     free = free[need:] if need <= len(free) else free[: len(free) - 1]
                     continue
                 numbers[model.name] += 1
-                self._add_worker(f"{model.name}-{numbers[model.name]}", model, row, free[:need])
-                self.crew.open(len(self.crew.workers) - 1)
+                places.append(self._place(f"{model.name}-{numbers[model.name]}", model, row, free[:need]))
                 free = free[need:]
+        for index, _ in enumerate(self.crew.add(places, self.at)):
+            self.crew.open(index)
         self.crew.service.settle_demand()
 
-    def _add_worker(self, name: str, model: Any, row: int, gpus: list[int]) -> Any:
+    def _place(self, name: str, model: Any, row: int, gpus: list[int]) -> Place:
         rows = [int(self.gpu_start[row]) + gpu for gpu in gpus]
-        return self.crew.add(name, model.name, row, gpus, rows, self.chips[row], model.slots, self.at)
+        return Place(name, model.name, row, gpus, rows, self.chips[row], model.slots)
 
     def advance(self, dt_s: float) -> None:
         """Let time pass: requests come and are served, GPUs warm up, orders go on."""
@@ -91,11 +94,11 @@ class World:
     def _load(self) -> np.ndarray:
         """Share of each GPU's compute that its worker asks for, (G,)."""
         load = np.zeros(len(self.gpus.chips))
+        rows, claimants = self.crew.claims()
+        busy, is_open = self.crew.service.busy[claimants], self.crew.service.is_open[claimants]
         self.gpus.occupied[:] = False
-        for worker, busy in zip(self.crew.workers, self.crew.service.busy.tolist(), strict=True):
-            if worker.state != "STOPPED":
-                self.gpus.occupied[worker.rows] = True
-                load[worker.rows] = 0.05 + 0.9 * busy if worker.state == "READY" else busy
+        self.gpus.occupied[rows] = True
+        load[rows] = np.where(is_open > 0, 0.05 + 0.9 * busy, busy)
         noise = self.random.uniform(0.97, 1.03, len(load))
         return np.clip(load * noise, 0.0, 1.0)
 
@@ -125,7 +128,7 @@ class World:
     def sample_line(self, row: int, wall: float, mono: float) -> bytes:
         gpus = self._slice(row)
         errors = {}
-        if self.gpus.lost[gpus].any():
+        if np.count_nonzero(self.gpus.lost[gpus]):  # any() costs ten times as much on so few
             errors = {str(gpu): "LOST: GPU is lost (simulated)" for gpu in np.flatnonzero(self.gpus.lost[gpus]).tolist()}
         return encode(SampleLine(
             self.ticks, wall, mono, self.gpus.columns[:, gpus].tolist(), self._node_columns[:, row].tolist(), errors,
@@ -137,7 +140,7 @@ class World:
         return self._answers.pop(row, ())
 
     def _slice(self, row: int) -> slice:
-        return slice(int(self.gpu_start[row]), int(self.gpu_start[row + 1]))
+        return self._slices[row]
 
     def order(self, node: str, order: Mapping[str, Any]) -> None:
         """An order of the protocol to a node; it is answered as time passes."""
@@ -156,7 +159,8 @@ class World:
             return f"{order['worker']} is alive already"
         if taken & set(gpus) or not all(0 <= gpu < self.gpu_start[row + 1] - self.gpu_start[row] for gpu in gpus):
             return f"GPU {', '.join(map(str, gpus))} is taken or does not exist"
-        self._add_worker(order["worker"], model, row, gpus).order = order
+        (worker,) = self.crew.add([self._place(order["worker"], model, row, gpus)], self.at)
+        worker.order = order
         return ""
 
     def _drain(self, row: int, order: dict[str, Any]) -> str:

@@ -106,7 +106,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("help", ("?",), "help", "all keys", "help", lambda view: view.app.open_help(), footer=9),
     Action(
         "quit",
-        ("q", "ctrl+q"),
+        ("q", "ctrl+c"),
         "quit",
         "leave; what is under way goes on in the collector",
         "help",

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.text import Text
+from textual import work
 from textual.app import App
 from textual.screen import Screen
 
@@ -36,6 +37,7 @@ from opsconsole.tui.widgets.top_bar import TopBar
 WRITES_WAITING_LIMIT = 3
 """A terminal with more unsent frames than this is given no new one: a stalled one would freeze the loop."""
 NOTICE_S = 6.0
+ATTACH_AGAIN_S = 3.0
 COVERED_S = 3.0
 """How often a screen under a box is drawn: Textual sends all of it each time."""
 
@@ -75,8 +77,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         """What is to be said just now, in place of the keys."""
         self.run_shown: RunShown | None = None
         self._late: Fleet | None = None
-        self._covered_at = 0.0
-        self._problem = -1
+        self._covered_at, self._problem = 0.0, -1
         for action in self.actions:
             for key in action.keys:
                 self.bind(key, f"perform('{action.id}')", description=action.name)
@@ -93,12 +94,10 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self.set_interval(1.0, self.tick)
         self.call_after_refresh(self._attach)
 
-    def _attach(self) -> None:
-        self.run_worker(self._open_session(), exit_on_error=False)
-
-    async def _open_session(self) -> None:
+    @work(exit_on_error=False)
+    async def _attach(self) -> None:
         try:
-            self.session = await self.session_factory(self.receive, self.lose)
+            self.session, self.link_trouble = await self.session_factory(self.receive, self.lose), ""
         except Exception as error:  # SessionError derives from it; whatever it was, the screen says it and lives on
             self.lose(str(error) or type(error).__name__)
 
@@ -113,9 +112,9 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self.post_message(FleetChanged(fleet))
 
     def lose(self, words: str) -> None:
-        """Called by the session, once, when the collector is gone."""
-        self.session = None
-        self.link_trouble = words
+        """Called by the session, once, when the collector is gone. Another one is looked for, or started, until there is one."""
+        self.session, self.link_trouble = None, words
+        self.set_timer(ATTACH_AGAIN_S, self._attach)
         if self.view is not None:
             self.view.repaint(TopBar, AlarmStrip, StatusLine)
 

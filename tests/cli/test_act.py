@@ -147,3 +147,9 @@ def test_a_plan_whose_steps_have_changed_is_a_conflict(opsconsole):
 def test_a_worker_that_somebody_else_holds_is_a_conflict(opsconsole):
     session = StandIn(SERVING, answers=[word("w1", ok=False, text="held by order 17", conflict=True)])
     assert opsconsole("drain", "w1", "--yes", session=session)[0] == 6
+
+
+def test_undrain_takes_a_held_worker_back(opsconsole):
+    session = StandIn(fleet_of({"n1": [worker_fields("w1", state="DRAINING")]}), answers=[word("w1", text="takes requests again")])
+    code, out, err = opsconsole("undrain", "w1", "--yes", session=session)
+    assert code == 0 and "takes requests again" in out and "let w1 on n1 take requests again" in err

@@ -90,3 +90,30 @@ def test_watch_goes_on_until_ctrl_c(call):
     process.send_signal(signal.SIGINT)
     assert process.wait(10) == 130 and first["at"] < second["at"]
     assert b"Traceback" not in process.stderr.read()
+
+
+def test_a_watch_outlives_its_collector(tmp_path):
+    (tmp_path / "fleet.toml").write_text(FLEET)
+    options = ["--config", str(tmp_path / "fleet.toml"), "--state-dir", str(tmp_path / "state")]
+    command = [sys.executable, "-m", "opsconsole", *options, "nodes", "--watch", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert json.loads(process.stdout.readline())["nodes"]
+        first = int((tmp_path / "state" / "collector.lock").read_text())
+        os.kill(first, signal.SIGKILL)
+        assert process.stderr.readline() == b"opsconsole: the collector has ended; trying again\n"
+        while int((tmp_path / "state" / "collector.lock").read_text() or first) == first:
+            assert process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_an_output_that_takes_nothing_is_one_sentence(call):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*call.command, "nodes"], env=call.environment, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == 1 and done.stderr == "opsconsole: cannot write the output: No space left on device\n"
+
+
+def test_a_closed_output_is_no_defect(call):
+    done = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", *call.command, "nodes"], env=call.environment, capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")

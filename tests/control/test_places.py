@@ -22,7 +22,7 @@ def test_a_file_and_a_link_are_no_directory(tmp_path):
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to(tmp_path)
     for name in ("file", "link"):
-        with pytest.raises(StateDirError):
+        with pytest.raises(StateDirError, match="is not a directory"):
             prepare(tmp_path / name)
 
 

@@ -43,6 +43,15 @@ def test_the_file_is_replaced_only_when_routes_change(tmp_path):
     assert not path.with_suffix(".new").exists()
 
 
+def test_a_place_that_takes_nothing_is_told_and_tried_again(tmp_path):
+    file = RouteFile(tmp_path / "state" / "routes.json", {})
+    file.write(["demo"], [])
+    assert "No such file" in file.trouble
+    (tmp_path / "state").mkdir()
+    file.write(["demo"], [])
+    assert file.trouble == "" and (tmp_path / "state" / "routes.json").exists()
+
+
 class Gateway(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         body = json.dumps({"models": {"demo": {"queued": 5}}}).encode() if self.path == "/state" else b"{}"

@@ -12,7 +12,7 @@ from opsconsole.core.events import Lost, Recorded, Routed
 from opsconsole.core.fleet import UNREACHABLE, Fleet, Roster
 from opsconsole.core.fold import fold
 from opsconsole.core.plan import make_plan
-from opsconsole.core.steps import Drain, Launch, Progress
+from opsconsole.core.steps import Drain, Launch, Progress, Undrain
 from tests.telemetry import fleet_of, sampled, tick, worker_fields
 
 
@@ -55,7 +55,7 @@ def test_an_empty_fleet():
 
 
 @pytest.mark.parametrize("intent", [
-    Launch("demo", "n1", (0, 3), 2, "night", "ana"), Launch("demo"), Drain(("w1", "n2"), 30.0, "abort"), Drain(("w1",), reason="fan", actor="bo"),
+    Launch("demo", "n1", (0, 3), 2, "night", "ana"), Launch("demo"), Drain(("w1", "n2"), 30.0, "abort"), Drain(("w1",), reason="fan", actor="bo"), Undrain(("w1",), "calm", "bo"),
 ])
 def test_plans_and_their_intents(intent):
     plan = make_plan(troubled_fleet(), intent)

@@ -28,9 +28,10 @@ def test_a_calm_fleet_alarms_nobody():
     (sampled("n1", workers=[worker_fields("w1", state="STARTING")]), 1, "0 of 1 workers ready"),
     (sampled("n2", wall=5000.0), 1, "clock is +4000 s off"),
     (linked("n2", gpus=4, gpu_error="Driver Not Loaded"), None, ""),
-    (Routed({}, "connection refused"), 1, "router"),
+    (Routed({}, "connection refused"), 1, "router  does not answer"),
+    (Routed({"demo": 0.0}, "disk full"), 1, "router  keeps old routes"),
     (Recorded("disk full"), 1, "history  pauses"),
-], ids=range(14))
+], ids=range(15))
 def test_each_trouble_has_its_alarm(event, severity, words):
     alarms = fold(fleet_of(SERVING), [event, tick(101.0)]).alarms
     assert [(alarm.severity, words in alarm.text) for alarm in alarms] == ([(severity, True)] if severity else [])

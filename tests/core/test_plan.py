@@ -14,7 +14,7 @@ from opsconsole.core.events import Lost
 from opsconsole.core.fleet import HUNG, Model, Policy, Site, opening
 from opsconsole.core.fold import fold
 from opsconsole.core.plan import confirmed_plan, make_plan
-from opsconsole.core.steps import Drain, Launch, Step
+from opsconsole.core.steps import Drain, Launch, Step, Undrain
 from tests.telemetry import linked, roster, sampled, tick, worker_fields
 
 CASES = sorted((Path(__file__).parent / "plans").glob("*.json"))
@@ -41,7 +41,7 @@ def fleet_of_situation(situation):
 def test_plan(case):
     data = json.loads(case.read_text())
     (kind, fields), = data["intent"].items()
-    intent = msgspec.convert(fields, {"launch": Launch, "drain": Drain}[kind])
+    intent = msgspec.convert(fields, {"launch": Launch, "drain": Drain, "undrain": Undrain}[kind])
     under_way = [Step("", step["node"], step["worker"], step.get("order", {})) for step in data.get("under_way", ())]
     plan = make_plan(fleet_of_situation(data["situation"]), intent, under_way)
     expect = data["expect"]
@@ -68,4 +68,4 @@ def test_what_was_confirmed_is_done_or_nothing():
 
 def test_there_are_cases_of_both_kinds_and_both_ends():
     ends = {(next(iter(data["intent"])), "refusal" in data["expect"]) for data in (json.loads(case.read_text()) for case in CASES)}
-    assert ends == {("launch", False), ("launch", True), ("drain", False), ("drain", True)}
+    assert ends == {(kind, is_refused) for kind in ("launch", "drain", "undrain") for is_refused in (False, True)}

@@ -199,9 +199,10 @@ async def test_a_lost_session_in_a_run_is_said() -> None:
         assert "not heard of any more: the collector has ended" in text_of(app)
 
 
-async def test_quit_closes_the_session() -> None:
+@pytest.mark.parametrize("key", ["q", "ctrl+c"])
+async def test_quit_closes_the_session(key: str) -> None:
     async with console(fleets.calm()) as (app, pilot, session):
-        await pilot.press("q")
+        await pilot.press(key)
         await pilot.pause()
     assert session.closed and app.return_code == 0
 
