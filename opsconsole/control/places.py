@@ -39,7 +39,8 @@ def used(state_dir: Path) -> Iterator[None]:
         yield
     except OSError as error:
         which = f" ({error.filename})" if error.filename and str(error.filename) != str(state_dir) else ""
-        raise StateDirError(f"state directory {state_dir} cannot be used: {error.strerror}{which}; choose another with --state-dir") from None
+        words = f"state directory {state_dir} cannot be used: {error.strerror}{which}"
+        raise StateDirError(f"{words}; choose another with --state-dir") from None
 
 
 def socket_path(state_dir: Path) -> Path:

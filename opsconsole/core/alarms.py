@@ -8,7 +8,20 @@ from dataclasses import replace
 import numpy as np
 
 from opsconsole.core.fleet import (
-    AUTH_FAILED, CONNECTING, HOST_KEY_CHANGED, HOST_KEY_UNKNOWN, HUNG, LIVE, NO_DRIVER, NO_PYTHON, REACH_WORDS, STALE, UNREACHABLE, Alarm, Fleet, Model,
+    AUTH_FAILED,
+    CONNECTING,
+    HOST_KEY_CHANGED,
+    HOST_KEY_UNKNOWN,
+    HUNG,
+    LIVE,
+    NO_DRIVER,
+    NO_PYTHON,
+    REACH_WORDS,
+    STALE,
+    UNREACHABLE,
+    Alarm,
+    Fleet,
+    Model,
     Worker,
 )
 from opsconsole.core.guards import W_PER_KW, drawn_w
@@ -96,6 +109,7 @@ def _models(fleet: Fleet) -> Iterator[Alarm]:
             detail = f"{starting} starting" if starting else "none starting"
             yield Alarm(CRITICAL if not starting else WARNING, "ready", model.name, f"{model.name}  {ready} of {model.min_ready} workers ready", detail)
         yield from _latencies(fleet, model, workers)
+        yield from _waiting(fleet, model, workers)
 
 
 def _latencies(fleet: Fleet, model: Model, workers: Sequence[Worker]) -> Iterator[Alarm]:
@@ -104,6 +118,19 @@ def _latencies(fleet: Fleet, model: Model, workers: Sequence[Worker]) -> Iterato
             queue = fleet.queue_of_model(model.name)
             detail = "" if queue is None else f"{queue:.0f} queued"
             yield Alarm(WARNING, kind, model.name, f"{model.name}  {words} p95 {worst_ms:.0f} ms, objective {objective_ms:.0f} ms", detail)
+
+
+def _waiting(fleet: Fleet, model: Model, workers: Sequence[Worker]) -> Iterator[Alarm]:
+    """Workers measure from when they get a request: what waits at the router beyond the objective is seen only here."""
+    queue = fleet.queue_of_model(model.name) or 0.0
+    slots = sum(worker.slots or 1 for worker in workers if worker.state == "READY")
+    rate = sum(worker.requests_per_s or 0.0 for worker in workers)
+    objective_ms = model.ttft_p95_ms
+    if objective_ms is None or queue <= slots or rate <= 0 or worst_of(workers, "ttft_p95_ms") > objective_ms:
+        return  # what workers themselves are too slow for has its alarm already
+    if queue / rate * 1000 > objective_ms:
+        words = f"{model.name}  {queue:.0f} queued, a wait of {queue / rate:.0f} s"
+        yield Alarm(WARNING, "queue", model.name, words, f"objective {objective_ms:.0f} ms")
 
 
 def _power(fleet: Fleet) -> Iterator[Alarm]:

@@ -11,7 +11,16 @@ import numpy as np
 from opsconsole.core import events as happened
 from opsconsole.core.alarms import find_alarms
 from opsconsole.core.fleet import (
-    ANSWERING, HUNG, LIVE, NO_DRIVER, SILENT_AFTER_S, STALE, STALE_AFTER_S, TREND_LENGTH, Fleet, Worker,
+    ANSWERING,
+    HUNG,
+    LIVE,
+    NO_DRIVER,
+    SILENT_AFTER_S,
+    STALE,
+    STALE_AFTER_S,
+    TREND_LENGTH,
+    Fleet,
+    Worker,
 )
 from opsconsole.core.headlines import headlines
 from opsconsole.core.roster import with_facts

@@ -57,7 +57,7 @@ class _Sample(msgspec.Struct, tag="sample", tag_field="t", gc=False):
     node: _NodeValues = (None,) * len(NODE_COLUMNS)
     gpu_errors: dict[str, str] = {}
     procs: list[Process] = []
-    workers: list["_Worker"] = []
+    workers: list[_Worker] = []
 
 
 class _Worker(msgspec.Struct, gc=False):

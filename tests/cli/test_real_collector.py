@@ -115,5 +115,6 @@ def test_an_output_that_takes_nothing_is_one_sentence(call):
 
 
 def test_a_closed_output_is_no_defect(call):
-    done = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", *call.command, "nodes"], env=call.environment, capture_output=True, timeout=60)
+    closing = ["sh", "-c", 'exec "$@" >&-', "sh", *call.command, "nodes"]
+    done = subprocess.run(closing, env=call.environment, capture_output=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, b"")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from opsconsole.core.events import Lost, Recorded, Routed
-from opsconsole.core.fleet import AUTH_FAILED, Model, Site, UNREACHABLE
+from opsconsole.core.fleet import AUTH_FAILED, UNREACHABLE, Model, Site
 from opsconsole.core.fold import fold
 from tests.telemetry import fleet_of, linked, sampled, tick, worker_fields
 
@@ -30,8 +30,10 @@ def test_a_calm_fleet_alarms_nobody():
     (linked("n2", gpus=4, gpu_error="Driver Not Loaded"), None, ""),
     (Routed({}, "connection refused"), 1, "router  does not answer"),
     (Routed({"demo": 0.0}, "disk full"), 1, "router  keeps old routes"),
+    (Routed({"demo": 30.0}), 1, "demo  30 queued, a wait of 15 s"),
+    (Routed({"demo": 3.0}), None, ""),
     (Recorded("disk full"), 1, "history  pauses"),
-], ids=range(15))
+], ids=range(17))
 def test_each_trouble_has_its_alarm(event, severity, words):
     alarms = fold(fleet_of(SERVING), [event, tick(101.0)]).alarms
     assert [(alarm.severity, words in alarm.text) for alarm in alarms] == ([(severity, True)] if severity else [])

@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 MODULES = {"nvidia-ml-py": "pynvml", "sqlite-utils": "sqlite_utils", "import-linter": "importlinter"}
-RIDES_ALONG = {"rich": "textual", "ml_dtypes": "jax"}
+RIDES_ALONG = {"rich": "textual", "ml_dtypes": "jax", "jaxlib": "jax"}
 """Packages that are a published part of another's interface, by the one that brings them."""
 
 
