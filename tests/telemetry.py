@@ -27,7 +27,8 @@ def facts_line(gpus: int = 4, gpu_columns=(), **changes) -> bytes:
     }
     facts = {
         "t": "facts", "protocol": PROTOCOL_VERSION, "agent": "abc", "boot_id": "boot-1", "hostname": "host", "python": "3.11.2",
-        "cpu_count": 64, "mem_total_mib": 500000, "gpu_source": "nvml", "driver": "580.95", "gpu_error": None, "gpus": {**columns, **dict(gpu_columns)},
+        "cpu_count": 64, "mem_total_mib": 500000, "gpu_source": "nvml", "driver": "580.95", "gpu_error": None,
+        "gpus": {**columns, **dict(gpu_columns)},
     }
     return encode({**facts, **changes})
 

@@ -112,7 +112,10 @@ class SimulatedSource:
     def _procs(self, workers, errors):
         mem_mib = int(MEM_SHARE_OF_WORKER * CHIPS[self._spec["chip"]]["mem_mib"]) if self._spec else 0
         count = len(self._gpus)
-        return [[row, pid, name, mem_mib] for gpus, _busy, _tokens_per_s, pid, name in workers for row in gpus if row < count and row not in errors]
+        return [
+            [row, pid, name, mem_mib]
+            for gpus, _busy, _tokens_per_s, pid, name in workers for row in gpus if row < count and row not in errors
+        ]
 
     def facts(self):
         spec = self._spec

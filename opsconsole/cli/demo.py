@@ -216,6 +216,7 @@ def _screen(stage: Stage, settings: object) -> int:
     return run_screen(settings._replace(config=str(stage.config), state_dir=str(stage.state_dir)))
 
 
-def _tell_traffic(said: dict) -> None:
-    counts = {name: said.get(name, 0) for name in ("sent", "ok", "failed", "refused", "abandoned")}
-    narrate("traffic: {sent} requests sent, {ok} answered whole, {failed} failed, {refused} refused, {abandoned} open at the end".format(**counts))
+def _tell_traffic(tally: dict) -> None:
+    counts = {name: tally.get(name, 0) for name in ("sent", "ok", "failed", "refused", "abandoned")}
+    said = "traffic: {sent} requests sent, {ok} answered whole, {failed} failed, {refused} refused, {abandoned} open at the end"
+    narrate(said.format(**counts))

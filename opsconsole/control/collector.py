@@ -138,7 +138,8 @@ def _roster(config: Config) -> Roster:
     import numpy as np
 
     return Roster(
-        config.fleet_name, config.environment, nodes, config.sites, config.models, config.policy, gpu_start=np.zeros(len(nodes) + 1, np.int64)
+        config.fleet_name, config.environment, nodes, config.sites, config.models, config.policy,
+        gpu_start=np.zeros(len(nodes) + 1, np.int64),
     )
 
 

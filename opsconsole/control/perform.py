@@ -78,7 +78,8 @@ class Performer:
             try:
                 answer = await asyncio.wait_for(queue.get(), limit_s)
             except TimeoutError:
-                yield Progress(number, step.worker, step.node, False, True, f"UNSURE: {step.node} has not answered for {limit_s:.0f} s; look at `opsconsole workers`")
+                unsure = f"UNSURE: {step.node} has not answered for {limit_s:.0f} s; look at `opsconsole workers`"
+                yield Progress(number, step.worker, step.node, False, True, unsure)
                 return
             yield Progress(number, step.worker, step.node, answer.ok, answer.done, answer.text, answer.detail)
             if answer.done:

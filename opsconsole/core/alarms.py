@@ -107,7 +107,8 @@ def _models(fleet: Fleet) -> Iterator[Alarm]:
         if settled and ready < model.min_ready:
             starting = sum(worker.state in ("PENDING", "STARTING") for worker in workers)
             detail = f"{starting} starting" if starting else "none starting"
-            yield Alarm(CRITICAL if not starting else WARNING, "ready", model.name, f"{model.name}  {ready} of {model.min_ready} workers ready", detail)
+            words = f"{model.name}  {ready} of {model.min_ready} workers ready"
+            yield Alarm(CRITICAL if not starting else WARNING, "ready", model.name, words, detail)
         yield from _latencies(fleet, model, workers)
         yield from _waiting(fleet, model, workers)
 

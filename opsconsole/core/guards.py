@@ -55,4 +55,7 @@ def out_at_once(fleet: Fleet, leaving: Iterable[Worker]) -> list[str]:
     limit = fleet.roster.policy.max_unavailable
     out = Counter(worker.model for worker in leaving)
     out.update(worker.model for worker in fleet.workers if worker.state in ("DRAINING", "NOT_READY") and worker.model in out)
-    return [f"{count} workers of {model} would be out at once, max_unavailable is {limit}" for model, count in sorted(out.items()) if count > limit]
+    return [
+        f"{count} workers of {model} would be out at once, max_unavailable is {limit}"
+        for model, count in sorted(out.items()) if count > limit
+    ]

@@ -218,7 +218,8 @@ def _worker(seen: _Worker, node: str) -> Worker:
     return Worker(
         clean(seen.name, 64), node, clean(seen.model or "", 80), clean(seen.engine or "", 20), seen.gpus[:GPU_LIMIT], seen.port, seen.pid,
         seen.state, clean(seen.phase, 20) if seen.phase else "", clean(seen.reason) if seen.reason else "", seen.slots,
-        seen.queue_depth, seen.running, seen.tokens_total, seen.prompt_tokens_total, seen.requests_total, seen.tokens_per_s, seen.requests_per_s,
+        seen.queue_depth, seen.running, seen.tokens_total, seen.prompt_tokens_total, seen.requests_total,
+        seen.tokens_per_s, seen.requests_per_s,
         seen.ttft_p50_ms, seen.ttft_p95_ms, seen.itl_p50_ms, seen.itl_p95_ms, seen.kv_used_pct, seen.started_wall,
     )
 

@@ -44,7 +44,7 @@ def _launch(fleet: Fleet, intent: Launch, under_way: Collection[Step]) -> Plan:
             f"{intent.count} workers of {model.name} need {intent.count * model.gpus} free GPUs ({model.gpus} on one node each); "
             f"the nodes that answer have {free} free and room for {len(places)}"))
     names = _new_names(fleet, model.name, len(places), {step.worker for step in under_way})
-    steps = tuple(_launch_step(model, name, node, gpus) for name, (node, gpus) in zip(names, places))
+    steps = tuple(_launch_step(model, name, node, gpus) for name, (node, gpus) in zip(names, places, strict=True))
     refusal = power_refusal(fleet, (*steps, *under_way))
     if refusal:
         return Plan(intent, title, refusal=refusal)
@@ -72,7 +72,7 @@ def _chosen(fleet: Fleet, model: Model, intent: Launch, promised: frozenset[tupl
     need = model.gpus * intent.count
     if len(free) < need:
         return f"{intent.count} x {model.name} needs {need} GPUs on {intent.node}, free there: {len(free)}"
-    return [(intent.node, tuple(free[first:first + model.gpus])) for first in range(0, need, model.gpus)] if model.gpus else [(intent.node, ())] * intent.count
+    return [(intent.node, tuple(free[number * model.gpus:(number + 1) * model.gpus])) for number in range(intent.count)]
 
 
 def _launch_step(model: Model, name: str, node: str, gpus: tuple[int, ...]) -> Step:
@@ -132,7 +132,7 @@ def _undrain(fleet: Fleet, intent: Undrain, under_way: Collection[Step]) -> Plan
         for worker in draining
     )
     changes = tuple(
-        (f"ready workers of {model}", str(_ready(fleet, model)), str(_ready(fleet, model) + sum(worker.model == model for worker in draining)))
+        (f"ready workers of {model}", str(ready := _ready(fleet, model)), str(ready + sum(worker.model == model for worker in draining)))
         for model in sorted({worker.model for worker in draining})
     )
     return Plan(intent, title, steps, changes=changes)

@@ -73,11 +73,14 @@ class Crew:
         for place in places:
             self._pids += 1
             port = FIRST_PORT + self._pids % 20_000
-            added.append(SimWorker(place.name, place.model, place.node, place.gpus, place.rows, place.slots, port, self._pids, at, since=at))
+            added.append(
+                SimWorker(place.name, place.model, place.node, place.gpus, place.rows, place.slots, port, self._pids, at, since=at)
+            )
         self.workers += added
         self.changes += 1
         models = [self.models.index(place.model) for place in places]
-        self.service.add(models, [REQUESTS_PER_S_OF_CHIP[place.chip] * len(place.gpus) for place in places], [place.slots for place in places])
+        speeds = [REQUESTS_PER_S_OF_CHIP[place.chip] * len(place.gpus) for place in places]
+        self.service.add(models, speeds, [place.slots for place in places])
         return added
 
     def claims(self) -> tuple[np.ndarray, np.ndarray]:

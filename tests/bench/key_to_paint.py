@@ -67,7 +67,8 @@ def main() -> None:
             read_for(terminal, chance.uniform(0.03, 0.12))
         took_ms.sort()
         p50, p99 = took_ms[len(took_ms) // 2], took_ms[int(len(took_ms) * 0.99)]
-        print(f"{nodes} nodes x {gpus} GPUs at {COLUMNS}x{ROWS}: first byte {first_ms:.0f} ms; key to paint p50 {p50:.1f} ms, p99 {p99:.1f} ms; "
+        print(f"{nodes} nodes x {gpus} GPUs at {COLUMNS}x{ROWS}: "
+              f"first byte {first_ms:.0f} ms; key to paint p50 {p50:.1f} ms, p99 {p99:.1f} ms; "
               f"screen {share:.1%} of a core, {len(drawn) / 20 / 1000:.1f} kB/s to the terminal, {memory_mib(process.pid):.0f} MiB")
         os.write(terminal, b"q")
         read_for(terminal, 1.0)

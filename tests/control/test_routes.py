@@ -12,7 +12,9 @@ from opsconsole.core.fold import fold
 from tests.telemetry import fleet_of, tick, worker_fields
 
 FLEET = fleet_of({
-    "n1": [worker_fields("w1"), worker_fields("w2", state="DRAINING", gpus=[1])], "n2": [worker_fields("w3", port=4003)], "n3": [worker_fields("w4", port=None)],
+    "n1": [worker_fields("w1"), worker_fields("w2", state="DRAINING", gpus=[1])],
+    "n2": [worker_fields("w3", port=4003)],
+    "n3": [worker_fields("w4", port=None)],
 })
 
 

@@ -40,7 +40,8 @@ def assert_same(left, right):
 def troubled_fleet():
     fleet = fleet_of({"n1": [worker_fields("w1", gpus=[0, 1]), worker_fields("w2", state="FAILED", reason="no")]})
     line = sampled("n3", procs=[[1, 77, "python", 512.5], [2, 78, "x", None]], gpu_errors={"3": "LOST: GPU is lost"})
-    return fold(fleet, [Lost("n2", 103.0, UNREACHABLE, "no answer"), line, Routed({"demo": 4.0}), Recorded("disk full"), tick(103.0), tick(104.0)])
+    lost = Lost("n2", 103.0, UNREACHABLE, "no answer")
+    return fold(fleet, [lost, line, Routed({"demo": 4.0}), Recorded("disk full"), tick(103.0), tick(104.0)])
 
 
 def test_a_fleet_with_everything_in_it():
@@ -55,7 +56,8 @@ def test_an_empty_fleet():
 
 
 @pytest.mark.parametrize("intent", [
-    Launch("demo", "n1", (0, 3), 2, "night", "ana"), Launch("demo"), Drain(("w1", "n2"), 30.0, "abort"), Drain(("w1",), reason="fan", actor="bo"), Undrain(("w1",), "calm", "bo"),
+    Launch("demo", "n1", (0, 3), 2, "night", "ana"), Launch("demo"),
+    Drain(("w1", "n2"), 30.0, "abort"), Drain(("w1",), reason="fan", actor="bo"), Undrain(("w1",), "calm", "bo"),
 ])
 def test_plans_and_their_intents(intent):
     plan = make_plan(troubled_fleet(), intent)
@@ -69,7 +71,9 @@ def test_progress_and_series():
     assert_same(Series(**wire.series_in(through({"k": "s", "s": wire.series_out(series)})["s"]))._asdict(), series._asdict())
 
 
-@pytest.mark.parametrize("packed", [{}, {"kind": "reboot"}, {"kind": "drain", "targets": 7}, {"kind": "launch"}, {"kind": "launch", "model": "m", "count": "x"}])
+@pytest.mark.parametrize("packed", [
+    {}, {"kind": "reboot"}, {"kind": "drain", "targets": 7}, {"kind": "launch"}, {"kind": "launch", "model": "m", "count": "x"},
+])
 def test_what_is_no_intent_is_refused(packed):
     with pytest.raises(ValueError):
         wire.intent_in(packed)

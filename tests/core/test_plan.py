@@ -1,6 +1,7 @@
 """Plans as data: each file in plans/ is a situation, an intent, and the steps or the refusal that must come of them.
 
-situation.nodes: {name: {"gpus": N, "workers": [worker fields], "gpu": {row: {column: value}}, "lost": true}}, 4 idle GPUs and no worker unless said.
+situation.nodes: {name: {"gpus": N, "workers": [worker fields], "gpu": {row: {column: value}}, "lost": true}},
+4 idle GPUs and no worker unless said.
 expect.steps: the texts; expect.refusal: words that must be in it; expect.changes, expect.warnings: as in Plan.
 """
 
@@ -27,7 +28,7 @@ def fleet_of_situation(situation):
     for name, node in nodes.items():
         gpus, idle = node.get("gpus", 4), {"mem_used_mib": 500}
         changes = {row: {**idle, **node.get("gpu", {}).get(str(row), {})} for row in range(gpus)}
-        workers = [worker_fields(worker["name"], **{key: value for key, value in worker.items() if key != "name"}) for worker in node.get("workers", ())]
+        workers = [worker_fields(**worker) for worker in node.get("workers", ())]
         events += [linked(name, gpus=gpus), sampled(name, gpus=gpus, gpu=changes, workers=workers, gpu_errors=node.get("gpu_errors", {}))]
         if node.get("lost"):
             events.append(Lost(name, 101.0, HUNG, "silent for 5 s"))

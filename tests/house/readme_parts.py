@@ -37,10 +37,8 @@ def json_part() -> str:
     from tests.telemetry import fleet_of, worker_fields
 
     fleet = fleet_of({"n1": [worker_fields("w1")]})
-    kinds = {
-        "node": wording.nodes_json, "gpu": wording.gpus_json, "worker": wording.workers_json, "model": wording.models_json, "site": wording.sites_json,
-    }
-    rows = [f"| {kind} | {' '.join(f'`{name}`' for name in build(fleet)[0])} |" for kind, build in kinds.items()]
+    kinds = ("node", "gpu", "worker", "model", "site")
+    rows = [f"| {kind} | {' '.join(f'`{name}`' for name in getattr(wording, f'{kind}s_json')(fleet)[0])} |" for kind in kinds]
     return "\n".join(["| one | has |", "| --- | --- |", *rows])
 
 
@@ -65,8 +63,9 @@ def part_of(text: str, name: str) -> str:
 def written(text: str) -> str:
     """README with every part as it should be."""
     for name, make in PARTS.items():
-        part = make()
-        text = re.sub(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", lambda found, part=part: f"{found[1]}{part}\n{found[2]}", text, flags=re.DOTALL)
+        begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        before, _, rest = text.partition(begin)
+        text = f"{before}{begin}{make()}\n{end}{rest.partition(end)[2]}"
     return text
 
 

@@ -16,7 +16,8 @@ RIDES_ALONG = {"rich": "textual", "ml_dtypes": "jax", "jaxlib": "jax"}
 def declared(*extras):
     names = [*PROJECT["dependencies"], *(name for extra in extras for name in PROJECT["optional-dependencies"][extra])]
     plain = {re.match(r"[A-Za-z0-9_-]+", name)[0] for name in names}
-    return {MODULES.get(name, name).replace("-", "_") for name in plain} | {module for module, owner in RIDES_ALONG.items() if owner in plain}
+    brought = {module for module, owner in RIDES_ALONG.items() if owner in plain}
+    return {MODULES.get(name, name).replace("-", "_") for name in plain} | brought
 
 
 def imported(*folders):

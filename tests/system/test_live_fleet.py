@@ -131,7 +131,8 @@ def test_a_changed_host_key_is_red_and_the_exit_code_says_partial(fleet, watchin
     watching.until(all_live, 30.0)
     fleet.rekey(3)
     fleet.part(3)
-    watching.until(lambda nodes: nodes["n3"]["reach"] == "UNREACHABLE" and nodes["n3"]["age_s"] > 11, 20.0)  # the old connection is given up
+    # so old that the first connection is given up, and a new one shows the new key
+    watching.until(lambda nodes: nodes["n3"]["reach"] == "UNREACHABLE" and nodes["n3"]["age_s"] > 11, 20.0)
     fleet.heal(3)
     _, nodes = watching.until(lambda nodes: nodes["n3"]["reach"] == "HOST_KEY_CHANGED", 30.0)
     assert "SHA256:" in nodes["n3"]["reason"]
