@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,9 +74,13 @@ def test_no_dead_rooms():
             assert module in imported, f"nobody imports {module}"
 
 
-def test_top_level_is_as_designed():
-    import subprocess
+def test_the_linter_has_nothing_to_say():
+    ruff = Path(sys.executable).with_name("ruff")
+    said = subprocess.run([str(ruff), "check", "--no-cache", "opsconsole", "tests", "demo"], cwd=ROOT, capture_output=True, text=True)
+    assert said.returncode == 0, said.stdout + said.stderr
 
+
+def test_top_level_is_as_designed():
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
     if listed.returncode != 0:
         pytest.skip("not a git checkout")
