@@ -233,6 +233,8 @@ class AsyncSession:
         self._on_lost(text)
 
     def _send(self, message: dict[str, Any]) -> None:
+        if self._writer.is_closing():
+            raise SessionError("the collector has ended")
         self._writer.write(wire.pack(message))
 
     async def _read(self) -> dict[str, Any]:

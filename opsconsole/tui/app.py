@@ -260,25 +260,25 @@ class ConsoleApp(App[int], inherit_bindings=False):
         elif self.run_shown is not None and not self.run_shown.ended:
             self.say("a plan is under way here; wait for its end")
         else:
-            self.run_worker(self._plan_and_act(intent), exit_on_error=False)
+            self.run_worker(self._plan_and_act(self.session, intent), exit_on_error=False)
 
-    async def _plan_and_act(self, intent: Intent) -> None:
+    async def _plan_and_act(self, session: Any, intent: Intent) -> None:
         from opsconsole.tui.screens.plan_confirm import PlanConfirm, phrase_for
 
         try:
-            plan = await self.session.plan(intent)
+            plan = await session.plan(intent)
         except Exception as error:  # a refusal or a lost collector: said, never raised into the screen
             self.say(f"no plan: {error}")
             return
         phrase = phrase_for(plan) if self.settings.environment == "production" else ""
         if await self.push_screen_wait(PlanConfirm(plan, phrase)):
-            await self._act(plan)
+            await self._act(session, plan)
 
-    async def _act(self, confirmed: Plan) -> None:
+    async def _act(self, session: Any, confirmed: Plan) -> None:
         run = self.run_shown = RunShown(confirmed.title, len(confirmed.steps))
         self._show_run()
         try:
-            async for news in self.session.act(confirmed):
+            async for news in session.act(confirmed):
                 run.planned(news) if isinstance(news, Plan) else run.progressed(news)
                 self._show_run()
         except Exception as error:  # as above; the collector goes on by itself
