@@ -18,6 +18,7 @@ WAIT_S = 20.0
 class AgentProcess:
     def __init__(self, argv=None, **variables):
         environment = dict(os.environ, PYTHONPATH=str(ROOT), **variables)
+        environment.pop("JAX_PLATFORMS", None)  # tests of the worker settle it for their own process
         self.process = subprocess.Popen(
             argv or [sys.executable, "-m", "opsconsole.agent"], env=environment, cwd="/",
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
