@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from opsconsole.core.fleet import CONNECTING, LIVE, NO_DRIVER, REACH_WORDS, STALE, Fleet, Worker
@@ -25,8 +27,9 @@ XID_CRITICAL = (48, 62, 63, 64, 74, 79, 94, 95, 119, 120)
 """Codes that concern hardware; the others are usually the application's: told, but no warning."""
 
 
+@lru_cache(maxsize=2)
 def severities(fleet: Fleet) -> np.ndarray:
-    """Severity of each node, (N,) int: OK, WARNING or CRITICAL."""
+    """Severity of each node, (N,) int, read-only: OK, WARNING or CRITICAL. Kept, because order, map and reasons all ask for it."""
     worst = np.full(len(fleet.roster.nodes), CRITICAL, np.int64)
     worst[(fleet.reach == LIVE) | (fleet.reach == CONNECTING)] = OK
     worst[fleet.reach == STALE] = WARNING
@@ -40,6 +43,7 @@ def severities(fleet: Fleet) -> np.ndarray:
         level = _WORKER_LEVELS.get(worker.state)
         if level is not None and (row := fleet.roster.node_row.get(worker.node)) is not None:
             worst[row] = max(worst[row], level)
+    worst.flags.writeable = False
     return worst
 
 

@@ -138,7 +138,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
     def _draw(self, fleet: Fleet) -> None:
         first = self.frame is None
         self.frame = Frame(fleet, self.frame)
-        self.sight.settle(self.frame)
+        self.sight.place(self.frame)
         if self.view is not None and self._is_due():
             self._covered_at = fleet.at
             self.view.show(self.frame)

@@ -65,9 +65,8 @@ class Sight:
             self.node = frame.roster.nodes[rows[0]].name
         return place
 
-    def settle(self, frame: Frame) -> None:
-        """Choose something where nothing is chosen yet, or what was chosen is gone."""
-        self.place(frame)
+    def settle_model(self, frame: Frame) -> None:
+        """Choose a model where none is chosen yet, or the chosen one is gone."""
         names = [model["name"] for model in frame.models]
         if self.model not in names:
             self.model = names[0] if names else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from textual.app import ComposeResult
 
+from opsconsole.tui.frame import Frame
 from opsconsole.tui.screens.view import View
 from opsconsole.tui.widgets.headlines import Headlines
 from opsconsole.tui.widgets.models_table import ModelsTable
@@ -23,6 +24,11 @@ class WorkersScreen(View):
     @property
     def crumb(self) -> tuple[str, ...]:
         return ("Workers", self.app.sight.model) if self.inside else ("Workers",)
+
+    def show(self, frame: Frame | None) -> None:
+        if frame is not None:
+            self.app.sight.settle_model(frame)
+        super().show(frame)
 
     def arrange_body(self, width: int, height: int) -> None:
         count = len(self.frame.models) if self.frame else 4

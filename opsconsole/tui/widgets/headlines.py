@@ -70,17 +70,12 @@ def tiles_of(frame: Frame) -> list[Tile]:
 
 
 def _latency(frame: Frame, trend: dict[str, np.ndarray]) -> Tile:
-    over = [model for model in frame.models if _over(model)]
-    objectives = [model.ttft_p95_ms for model in frame.roster.models if model.ttft_p95_ms]
-    note = f"over: {over[0]['name']}" if over else (f"objective {milliseconds(min(objectives))}" if objectives else "")
-    limit = over[0]["objective"]["ttft_p95_ms"] if over else None
+    objectives = {model.name: model.ttft_p95_ms for model in frame.roster.models if model.ttft_p95_ms}
+    over = next((alarm.subject for alarm in frame.fleet.alarms if alarm.kind == "ttft"), "")
+    note = f"over: {over}" if over else (f"objective {milliseconds(min(objectives.values()))}" if objectives else "")
+    limit = objectives.get(over)
     value = milliseconds(frame.headlines["ttft_p95_ms"])
     return Tile("ttft", "TTFT p95, worst", value, note, trend["ttft_p95_ms"], "warn" if over else "", limit=limit)
-
-
-def _over(model: dict) -> bool:
-    objective, latency = model["objective"]["ttft_p95_ms"], model["ttft_p95_ms"]
-    return bool(objective and latency and latency > objective)
 
 
 def _queue(frame: Frame, trend: dict[str, np.ndarray]) -> Tile:
