@@ -43,6 +43,9 @@ def test_every_command_line_names_a_command_and_options_that_exist():
         name = next((word for word in words if not word.startswith("-")), "")
         if name in ("worker", "gateway"):
             continue  # data-plane programs with parsers of their own
+        if not name:
+            assert set(words) <= top, line
+            continue
         assert name in COMMANDS, line
         command = opsconsole.get_command(None, name)
         if isinstance(command, click.Group):
