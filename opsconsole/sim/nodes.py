@@ -26,6 +26,7 @@ from typing import Any
 import asyncssh
 
 from opsconsole.sim.leftovers import end_workers
+from opsconsole.sim.lifeline import watch_stdin
 from opsconsole.sim.server import Node
 
 FAULTS_POLL_S = 0.2
@@ -106,7 +107,7 @@ async def serve(directory: Path) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
-    _watch_stdin(stop)
+    watch_stdin(stop)
     site = Site(directory)
     try:
         await site.open()
@@ -116,22 +117,6 @@ async def serve(directory: Path) -> None:
         following.cancel()
     finally:
         await site.close()
-
-
-def _watch_stdin(stop: asyncio.Event) -> None:
-    def read() -> None:
-        if not os.read(0, CHUNK_BYTES):
-            loop.remove_reader(0)
-            stop.set()
-
-    loop = asyncio.get_running_loop()
-    try:
-        loop.add_reader(0, read)
-    except PermissionError:  # a plain file or /dev/null cannot be watched, and is at its end anyway
-        stop.set()
-
-
-CHUNK_BYTES = 65536
 
 
 def main() -> int:

@@ -11,7 +11,6 @@ import argparse
 import asyncio
 import contextlib
 import json
-import os
 import random
 import re
 import signal
@@ -21,6 +20,7 @@ from pathlib import Path
 import aiohttp
 
 from opsconsole.sim.arrivals import Arrival, Arrivals, Plan, parse_plan
+from opsconsole.sim.lifeline import watch_stdin
 from opsconsole.sim.prompts import make_prompt
 from opsconsole.sim.tally import Tally
 
@@ -142,19 +142,6 @@ async def report_every_second(traffic: Traffic) -> None:
 
 def say(line: dict) -> None:
     print(json.dumps(line), flush=True)
-
-
-def watch_stdin(stop: asyncio.Event) -> None:
-    def read() -> None:
-        if not os.read(0, 65536):
-            loop.remove_reader(0)
-            stop.set()
-
-    loop = asyncio.get_running_loop()
-    try:
-        loop.add_reader(0, read)
-    except PermissionError:  # a plain file or /dev/null cannot be watched, and is at its end anyway
-        stop.set()
 
 
 async def run_traffic(given: argparse.Namespace) -> None:

@@ -165,9 +165,9 @@ async def serve(options: Options) -> int:
     except OSError as error:
         lifecycle.fail(f"cannot listen on {options.host}:{options.port}: {error.strerror or error}")
         return 1
-    narrate("listening", port=runner.addresses[0][1], host=options.host, pid=os.getpid(), model=options.name)
     finished = asyncio.Event()
-    _on_signals(lifecycle, finished)
+    _on_signals(lifecycle, finished)  # before anybody is told: who hears "listening" may say SIGTERM at once
+    narrate("listening", port=runner.addresses[0][1], host=options.host, pid=os.getpid(), model=options.name)
     service.start()
     failing = asyncio.create_task(service.failed.wait())
     ending = asyncio.create_task(finished.wait())
