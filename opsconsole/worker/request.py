@@ -23,6 +23,12 @@ class Request:
     max_tokens: int
     sampling: Sampling = Sampling()
     ignore_eos: bool = False
+    min_tokens: int = 0
+    """No end token before so many tokens are made."""
+    logprobs: int | None = None
+    """None for no log probabilities, else how many of the likeliest alternatives to tell beside the chosen token's own."""
+    client: str = ""
+    """Whose request it is: slots are shared out fairly among clients."""
     receiver: Any = None
     """Whatever the publisher needs to find who asked; the engine never looks at it."""
     arrived_s: float = field(default_factory=time.monotonic)
@@ -32,9 +38,18 @@ class Request:
     cancelled: bool = False
 
 
+class Score(NamedTuple):
+    """Log probabilities (natural, before temperature) of one chosen token and of the likeliest ones, best first."""
+
+    logprob: float
+    likeliest: list[tuple[int, float]]
+
+
 class Delivery(NamedTuple):
     """New tokens of one request; `finish_reason` is None while more will come, else "stop", "length" or "error"."""
 
     request: Request
     token_ids: list[int]
     finish_reason: str | None
+    scores: list[Score] | None = None
+    """One for each token where the request asked for log probabilities."""

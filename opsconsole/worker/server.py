@@ -12,7 +12,8 @@ from aiohttp import web
 from .answers import LAST_EVENT, AnswerFormat, Part, error_event
 from .api import ApiError, Ask, parse_body
 from .lifecycle import Lifecycle, narrate
-from .service import Generation, Options, Service
+from .options import Options
+from .service import Generation, Service
 
 BODY_LIMIT_BYTES = 4 * 1024 * 1024
 CLOSE_LIMIT_S = 1.0

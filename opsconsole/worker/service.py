@@ -5,8 +5,6 @@ import os
 import threading
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .answers import Part, Usage
@@ -14,6 +12,7 @@ from .api import DEFAULT_COMPLETION_TOKENS, ApiError, Ask, wrong
 from .lifecycle import Lifecycle
 from .loading import Loaded, load
 from .metrics import Metrics
+from .options import Options
 from .request import Delivery, Request
 
 if TYPE_CHECKING:
@@ -21,20 +20,6 @@ if TYPE_CHECKING:
 
 LONG_TEXT_CHARS = 20_000
 """A longer prompt is tokenised in a thread, so that other clients' streams do not stutter."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """The command line."""
-
-    model: str
-    name: str
-    host: str = "127.0.0.1"
-    port: int = 0
-    slots: int = 4
-    max_len: int = 512
-    queue_limit: int = 64
-    artifacts: Path | None = None
 
 
 class Service:

@@ -40,7 +40,7 @@ class RunningEngine:
         self._thread.start()
 
     def _publish(self, deliveries):
-        for request, token_ids, reason in deliveries:
+        for request, token_ids, reason, _ in deliveries:
             tokens, done = self._answers[request]
             tokens.extend(token_ids)
             if reason:
