@@ -58,6 +58,9 @@ def _refusal(order, node):
     for field, lowest, highest in (("port", 0, 65535), ("slots", 1, 4096), ("max_len", 1, 2**24)):
         if not _is_whole(order.get(field), lowest, highest):
             return "%s must be a whole number from %d to %d" % (field, lowest, highest)
+    share = order.get("gpu_share", 1.0)
+    if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share <= 1:
+        return "gpu_share must be a number above 0, at most 1"
     return _gpu_refusal(order.get("gpus"), node.source) or _disk_refusal(node)
 
 
@@ -90,7 +93,8 @@ def _start(order, node):
         boot_id=boot_id, started_wall=round(time.time(), 3), log=node.records.log_path(name), order=order["id"],
     )
     with spawning:
-        child = _spawn(command(order, port, node.worker_python), environment(order["gpus"], node.source), record.log, node.records.work_dir)
+        argv = command(order, port, node.worker_python, node.source)
+        child = _spawn(argv, environment(order["gpus"], node.source), record.log, node.records.work_dir)
         record.pid, record.start_time = child.pid, processes.start_time(child.pid)
         try:
             node.records.save(record)
@@ -110,11 +114,21 @@ def _spawn(argv, variables, log_path, work_dir):
         os.close(log)
 
 
-def command(order, port, worker_python):
-    """The worker's argv; no shell ever sees it."""
+SHARE_OF_SHARE = 0.9
+"""What JAX may take of a worker's share of a GPU's memory: the driver's context, the compiler and NCCL need some beside."""
+
+
+def command(order, port, worker_python, source):
+    """The worker's argv; no shell ever sees it. Several real GPUs share the model, and several workers may share one."""
+    gpus = []
+    if source.name == "nvml" and len(order["gpus"]) > 1:
+        gpus = ["--tensor-parallel", str(len(order["gpus"]))]
+    if order.get("gpu_share", 1) < 1:
+        gpus = ["--memory-fraction", "%.3f" % (order["gpu_share"] * SHARE_OF_SHARE)]
     return [
         os.path.expanduser(worker_python), "-m", "opsconsole.worker", "--model", order["checkpoint"], "--name", order["model"],
         "--host", order["host"], "--port", str(port), "--slots", str(order["slots"]), "--max-len", str(order["max_len"]),
+        *gpus,
     ]
 
 

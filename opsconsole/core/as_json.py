@@ -146,7 +146,8 @@ def model_json(fleet: Fleet, model: Model) -> Row:
     heard = [worker for worker in workers if fleet.answering[fleet.roster.node_row[worker.node]]]
     ready = sum(worker.state == "READY" for worker in heard)
     return {
-        "name": model.name, "engine": model.engine, "checkpoint": model.checkpoint, "gpus": model.gpus, "slots": model.slots,
+        "name": model.name, "engine": model.engine, "checkpoint": model.checkpoint, "gpus": model.gpus,
+        "gpu_share": model.gpu_share, "slots": model.slots,
         "ready": ready, "workers": len(workers), "min_ready": model.min_ready,
         "objective": {"ttft_p95_ms": _plain(model.ttft_p95_ms), "itl_p95_ms": _plain(model.itl_p95_ms)},
         "tokens_per_day": _plain(model.tokens_per_day), "reason": _model_reason(model, ready, worker_worst(heard, "ttft_p95_ms")),

@@ -48,6 +48,8 @@ class Model:
     engine: str = "jax"
     checkpoint: str = ""
     gpus: int = 1
+    gpu_share: float = 1.0
+    """Of one GPU's memory, above 0 to 1; below 1 several workers may share a GPU."""
     slots: int = 8
     max_len: int = 512
     min_ready: int = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import replace
 
@@ -39,7 +40,8 @@ def _launch(fleet: Fleet, intent: Launch, under_way: Collection[Step]) -> Plan:
     if isinstance(places, str):
         return Plan(intent, title, refusal=places)
     if len(places) < intent.count:
-        free = sum(len(free_gpus(fleet, row, promised)) for row in range(len(fleet.roster.nodes)) if fleet.reach[row] == LIVE)
+        live = [row for row in range(len(fleet.roster.nodes)) if fleet.reach[row] == LIVE]
+        free = sum(len(free_gpus(fleet, row, promised, model.gpu_share)) for row in live)
         return Plan(intent, title, refusal=(
             f"{intent.count} workers of {model.name} need {intent.count * model.gpus} free GPUs ({model.gpus} on one node each); "
             f"the nodes that answer have {free} free and room for {len(places)}"))
@@ -61,9 +63,9 @@ def _chosen(fleet: Fleet, model: Model, intent: Launch, promised: frozenset[tupl
         return f"there is no node {intent.node!r} in the fleet file"
     if fleet.reach[row] != LIVE:
         return f"{intent.node} is {REACH_WORDS[fleet.reach[row]]}: {fleet.cause[row] or 'nothing is known of it yet'}"
-    free = free_gpus(fleet, row, promised)
+    free = free_gpus(fleet, row, promised, model.gpu_share)
     if intent.gpus:
-        busy = sorted(set(intent.gpus) - set(free))
+        busy = sorted(Counter(intent.gpus) - Counter(free))
         if busy:
             return f"GPU {_gpus_text(busy)} of {intent.node} is taken, broken or does not exist; free: {_gpus_text(free) or 'none'}"
         if len(intent.gpus) != model.gpus * intent.count:
@@ -79,7 +81,7 @@ def _launch_step(model: Model, name: str, node: str, gpus: tuple[int, ...]) -> S
     order = {
         "op": "launch", "worker": name, "model": model.name, "engine": model.engine, "checkpoint": model.checkpoint,
         "gpus": list(gpus), "slots": model.slots, "max_len": model.max_len, "port": 0,
-    }
+    } | ({"gpu_share": model.gpu_share} if model.gpu_share < 1 else {})
     return Step(f"start {name} on {node}, GPU {_gpus_text(gpus)}", node, name, order)
 
 

@@ -6,9 +6,11 @@ import socket
 import stat
 import time
 import uuid
+from types import SimpleNamespace
 
 import pytest
 
+from opsconsole.agent.launch import command
 from opsconsole.protocol import WORKER_FIELDS
 from tests.agent.agent_process import gpu
 
@@ -78,7 +80,7 @@ def test_load_on_a_simulated_gpu_is_its_workers(agent):
     ({"worker": "../evil"}, "name"), ({"gpus": [2]}, "rows"), ({"gpus": [0, 0]}, "rows"), ({"gpus": [True]}, "rows"),
     ({"engine": "x"}, "jax"),
     ({"checkpoint": "--help"}, "checkpoint"), ({"host": "a b"}, "host"), ({"slots": 0}, "slots"),
-    ({"port": 70000}, "port"), ({"max_len": None}, "max_len"),
+    ({"port": 70000}, "port"), ({"max_len": None}, "max_len"), ({"gpu_share": 0}, "gpu_share"), ({"gpu_share": "half"}, "gpu_share"),
 ])
 def test_launch_refuses(agent, fields, why):
     answer = launch(agent, **fields)
@@ -205,3 +207,18 @@ def test_nvml_workers_see_their_own_gpus_by_uuid(start, nvml_state, tmp_path):
     uuids = agent.facts(lambda facts: facts["gpus"]["uuid"])["gpus"]["uuid"]
     assert launch(agent, gpus=[1])["ok"]
     assert (tmp_path / "work" / "logs" / "w-1.log").read_text() == f"visible {uuids[1]} None\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "fields", "said"),
+    [
+        ("nvml", {"gpus": [0, 1]}, ["--tensor-parallel", "2"]),
+        ("nvml", {"gpus": [1]}, []),
+        ("sim", {"gpus": [0, 1]}, []),  # there JAX has the processor alone
+        ("nvml", {"gpus": [0], "gpu_share": 0.5}, ["--memory-fraction", "0.450"]),
+    ],
+)
+def test_a_worker_is_told_how_much_of_which_gpus_it_has(source, fields, said):
+    argv = command(order(**fields), 8000, "~/bin/python", SimpleNamespace(name=source))
+    assert argv[:3] == [os.path.expanduser("~/bin/python"), "-m", "opsconsole.worker"]
+    assert argv[argv.index("--max-len") + 2 :] == said

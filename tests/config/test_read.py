@@ -84,7 +84,7 @@ def test_every_key_arrives(read):
     assert (config.fleet_name, config.environment, config.ssh_config) == ("prod-eu-1", "production", None)
     assert config.known_hosts == (Path("~/.ssh/known_hosts").expanduser(),)
     assert config.sites == (Site("ams1", "acme", 40.0, 1.25, {"H100": 2.1, "L40S": 0.8}),)
-    assert config.models == (Model("llama-8b", "vllm", "/models/llama-8b", 2, 16, 4096, 2, 100.0, 50.0, 2e12),)
+    assert config.models == (Model("llama-8b", "vllm", "/models/llama-8b", 2, 1.0, 16, 4096, 2, 100.0, 50.0, 2e12),)
     assert config.policy == Policy(3, 15.0)
     assert (config.router.kind, config.router.url) == ("gateway", "http://127.0.0.1:8080")
     assert (config.theme, config.history_hours, config.keys) == ("day", 12.0, {"drain": "ctrl+d"})
@@ -148,6 +148,8 @@ MISTAKES = [
     ("[fleet]\nname = 'a/b'\n" + SMALL, 2, "letters, digits"),
     ("[fleet]\nssh_config = '/nowhere/config'\n" + SMALL, 2, "is not a file"),
     (SMALL + "[[sites]]\nprovider = 'x'\n", 3, "key `name`: is missing"),
+    (SMALL + "[[models]]\nname = 'm'\ngpus = 2\ngpu_share = 0.5\n", 6, "for workers of one GPU"),
+    (SMALL + "[[models]]\nname = 'm'\ngpu_share = 0\n", 5, "from 0.01 to 1"),
     (SMALL + "[[sites]]\nname = 'a'\n[[sites]]\nname = 'a'\n", 6, "a is already in line 4"),
     (SMALL + "[[sites]]\nname = 'a'\nprice_per_gpu_hour = { H100 = 'two' }\n", 5, "key `price_per_gpu_hour.H100`: is 'two', not a number"),
     (SMALL + "[[sites]]\nname = 'a'\npue = 0.5\n", 5, "from 1 to 5"),
