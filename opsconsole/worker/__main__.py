@@ -10,18 +10,54 @@ import sys
 from collections.abc import Sequence
 
 from . import environment
-from .options import parse_options
+from .lifecycle import narrate
+from .options import Options, parse_build_options, parse_options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until told to end; returns the exit status."""
+    """Serve until told to end, or build what a later start needs; returns the exit status."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments[:1] == ["build"]:
+        return _build(arguments[1:])
     options = parse_options(arguments)
-    environment.prepare()
+    environment.prepare(options.memory_fraction, options.tensor_parallel // options.hosts)
+    if options.host_index:
+        return _follow(options)
     import asyncio
 
     from .server import serve
 
     return asyncio.run(serve(options))
+
+
+def _follow(options: Options) -> int:
+    from .access import UnusableKeyFile
+    from .config import UnsupportedModel
+    from .lifecycle import Lifecycle
+    from .loading import follow
+
+    lifecycle = Lifecycle()
+    try:
+        follow(options, lifecycle.enter, lambda text: narrate("waiting", reason=text) if text else None, lambda: os._exit(0))
+    except (UnsupportedModel, UnusableKeyFile) as refused:
+        lifecycle.fail(str(refused))
+        return 1
+    return 0
+
+
+def _build(arguments: Sequence[str]) -> int:
+    options = parse_build_options(arguments)
+    environment.prepare(options.memory_fraction, options.tensor_parallel)
+    from .config import UnsupportedModel
+    from .loading import build
+
+    try:
+        outcome = build(options, lambda text: narrate("building", reason=text) if text else None)
+    except UnsupportedModel as refused:
+        narrate("failed", sys.stderr, phase="build", reason=str(refused))
+        return 1
+    narrate("built", **outcome)
+    return 0
 
 
 if __name__ == "__main__":

@@ -2,9 +2,11 @@
 
 import json
 import time
-import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from .logprobs import TokenScore, chat_logprobs, completion_logprobs
 
 LAST_EVENT = b"data: [DONE]\n\n"
 
@@ -16,6 +18,20 @@ class Part:
     text: str
     token_ids: list[int]
     finish_reason: str | None
+    scores: list[TokenScore] | None = None
+    """One for each token where the client asked for log probabilities."""
+
+    @property
+    def is_silent(self) -> bool:
+        """Nothing a client sees: its text is held back."""
+        return not (self.text or self.finish_reason or self.scores)
+
+
+def joined(parts: Sequence[Part]) -> Part:
+    """All pieces of an answer as one."""
+    scores = None if parts[-1].scores is None else [score for part in parts for score in part.scores]
+    ids = [token for part in parts for token in part.token_ids]
+    return Part("".join(part.text for part in parts), ids, parts[-1].finish_reason, scores)
 
 
 @dataclass(frozen=True)
@@ -34,13 +50,12 @@ class Usage:
 class AnswerFormat:
     """The envelope of one answer: its id, time and model are the same in every event."""
 
-    def __init__(self, chat: bool, model: str, prompt_ids: list[int] | None) -> None:
+    def __init__(self, chat: bool, answer_id: str, model: str, source: dict[str, Any] | None) -> None:
         self._chat = chat
-        self._prompt_ids = prompt_ids
-        """Shown once when the client asked for ids, else None."""
+        self._source = source
+        """What the answer was made from, told once where the client asked for token ids, else None."""
         self._first = True
-        prefix = "chatcmpl-" if chat else "cmpl-"
-        self._envelope = {"id": prefix + uuid.uuid4().hex, "created": int(time.time()), "model": model}
+        self._envelope = {"id": answer_id, "created": int(time.time()), "model": model}
 
     def event(self, part: Part) -> bytes:
         """One streamed piece."""
@@ -49,7 +64,7 @@ class AnswerFormat:
             choice: dict[str, Any] = {"index": 0, "delta": delta}
         else:
             choice = {"index": 0, "text": part.text}
-        choice |= {"logprobs": None, "finish_reason": part.finish_reason} | self._ids(part.token_ids)
+        choice |= self._end(part)
         self._first = False
         return self._data({"choices": [choice]})
 
@@ -61,13 +76,16 @@ class AnswerFormat:
         """The answer that is not streamed."""
         kind = "chat.completion" if self._chat else "text_completion"
         said = {"message": {"role": "assistant", "content": part.text}} if self._chat else {"text": part.text}
-        choice = {"index": 0, **said, "logprobs": None, "finish_reason": part.finish_reason, **self._ids(part.token_ids)}
+        choice = {"index": 0, **said, **self._end(part)}
         return {**self._envelope, "object": kind, "choices": [choice], "usage": usage.as_json()}
 
-    def _ids(self, token_ids: list[int]) -> dict[str, Any]:
-        if self._prompt_ids is None:
-            return {}
-        return {"token_ids": token_ids} | ({"prompt_token_ids": self._prompt_ids} if self._first else {})
+    def _end(self, part: Part) -> dict[str, Any]:
+        told = chat_logprobs if self._chat else completion_logprobs
+        logprobs = None if part.scores is None else told(part.scores)
+        end = {"logprobs": logprobs, "finish_reason": part.finish_reason}
+        if self._source is None:
+            return end
+        return end | {"token_ids": part.token_ids} | (self._source if self._first else {})
 
     def _data(self, content: dict[str, Any]) -> bytes:
         kind = "chat.completion.chunk" if self._chat else "text_completion"

@@ -1,8 +1,9 @@
 """What a client may ask in OpenAI's format, and how a wrong request is told precisely what is wrong with it.
 
-A field that would change the answer and that this worker cannot honour is refused, never ignored. Two fields go beyond
-OpenAI: `return_token_ids` (as in vLLM) adds the ids to each choice, and `resume_token_ids` continues an answer that was
-cut elsewhere: the same body plus the ids already received gives exactly the rest of the same stream.
+A field that would change the answer and that this worker cannot honour is refused, never ignored. Beyond OpenAI it knows,
+as vLLM does, `top_k`, `min_tokens`, `ignore_eos`, `stop_token_ids` and `return_token_ids`, which adds the ids to each choice,
+and the prompt's ids and the seed to the first event. `resume_token_ids` continues an answer that was cut elsewhere: the same
+body and seed plus the ids already received give exactly the rest of the same stream.
 """
 
 import json
@@ -15,12 +16,23 @@ from .request import Sampling
 TOP_K_LIMIT = 256
 """As many candidates as the sampler looks at."""
 STOPS_LIMIT = 16
+LOGPROBS_LIMIT = 20
+USER_LIMIT_CHARS = 512
 DEFAULT_COMPLETION_TOKENS = 16
 """What OpenAI gives a completion that names no length; a chat may use all the room there is."""
 
+KINDS = {
+    401: "authentication_error",
+    404: "not_found_error",
+    429: "rate_limit_error",
+    500: "server_error",
+    503: "service_unavailable_error",
+}
+"""OpenAI's `type` of an error, by status; any other is the client's own mistake."""
+
 
 class ApiError(Exception):
-    """A refusal in OpenAI's shape."""
+    """A refusal in OpenAI's shape; where it has to be said in the middle of a stream, it is the last event."""
 
     def __init__(self, status: int, message: str, *, param: str | None = None, code: str | None = None, retry_after_s: int = 0) -> None:
         super().__init__(message)
@@ -28,9 +40,13 @@ class ApiError(Exception):
 
     def body(self) -> dict[str, Any]:
         """The JSON of the refusal."""
-        kinds = {404: "not_found_error", 429: "rate_limit_error", 500: "server_error", 503: "service_unavailable_error"}
-        kind = kinds.get(self.status, "invalid_request_error")
+        kind = KINDS.get(self.status, "invalid_request_error")
         return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
+
+    def headers(self) -> dict[str, str]:
+        """What the status asks for beside the body."""
+        headers = {"Retry-After": str(self.retry_after_s)} if self.retry_after_s else {}
+        return headers | ({"WWW-Authenticate": "Bearer"} if self.status == 401 else {})
 
 
 @dataclass(frozen=True)
@@ -41,13 +57,19 @@ class Ask:
     model: str | None
     prompt: str | list[int] | list[dict[str, Any]]
     max_tokens: int | None
+    min_tokens: int
     sampling: Sampling
     stops: tuple[str, ...]
+    stop_token_ids: frozenset[int]
+    logprobs: int | None
+    """None for no log probabilities, else how many alternatives to tell for each token."""
     stream: bool
     include_usage: bool
     ignore_eos: bool
     return_token_ids: bool
     resume_token_ids: list[int]
+    user: str
+    """Whom the client names as its own client; "" where it names nobody."""
 
 
 def wrong(field: str, message: str) -> ApiError:
@@ -67,21 +89,22 @@ def parse_body(raw: bytes, chat: bool) -> Ask:
     options = body.get("stream_options")
     if options is not None and not isinstance(options, dict):
         raise wrong("stream_options", "must be an object")
-    model = body.get("model")
-    if model is not None and not isinstance(model, str):
-        raise wrong("model", "must be a string")
     return Ask(
         chat=chat,
-        model=model,
+        model=_text(body, "model"),
         prompt=_messages(body) if chat else _prompt(body),
         max_tokens=_max_tokens(body),
+        min_tokens=_whole(body, "min_tokens", low=0) or 0,
         sampling=_sampling(body),
         stops=_stops(body),
+        stop_token_ids=_stop_token_ids(body),
+        logprobs=_chat_logprobs(body) if chat else _completion_logprobs(body),
         stream=_flag(body, "stream"),
         include_usage=_flag(options or {}, "include_usage"),
         ignore_eos=_flag(body, "ignore_eos"),
         return_token_ids=_flag(body, "return_token_ids"),
-        resume_token_ids=_token_ids("resume_token_ids", body.get("resume_token_ids") or []),
+        resume_token_ids=_token_ids("resume_token_ids", body.get("resume_token_ids")),
+        user=_text(body, "user", USER_LIMIT_CHARS) or "",
     )
 
 
@@ -90,8 +113,6 @@ NEUTRAL: dict[str, tuple] = {
     "best_of": (1,),
     "echo": (False,),
     "suffix": ("",),
-    "logprobs": (False, 0),
-    "top_logprobs": (0,),
     "presence_penalty": (0,),
     "frequency_penalty": (0,),
     "repetition_penalty": (1,),
@@ -115,6 +136,15 @@ def _flag(body: dict[str, Any], field: str) -> bool:
     if value is not None and not isinstance(value, bool):
         raise wrong(field, "must be true or false")
     return bool(value)
+
+
+def _text(body: dict[str, Any], field: str, limit_chars: int | None = None) -> str | None:
+    value = body.get(field)
+    if value is not None and not isinstance(value, str):
+        raise wrong(field, "must be a string")
+    if value and limit_chars is not None and len(value) > limit_chars:
+        raise wrong(field, f"must be a string of at most {limit_chars} characters")
+    return value
 
 
 def _number(body: dict[str, Any], field: str, default: float, low: float, high: float) -> float:
@@ -164,7 +194,31 @@ def _stops(body: dict[str, Any]) -> tuple[str, ...]:
     return tuple(stops)
 
 
+def _stop_token_ids(body: dict[str, Any]) -> frozenset[int]:
+    token_ids = frozenset(_token_ids("stop_token_ids", body.get("stop_token_ids")))
+    if token_ids and body.get("min_tokens"):
+        raise wrong("stop_token_ids", "cannot be combined with min_tokens on this worker")
+    return token_ids
+
+
+def _chat_logprobs(body: dict[str, Any]) -> int | None:
+    alternatives = _whole(body, "top_logprobs", 0, LOGPROBS_LIMIT) or 0
+    if _flag(body, "logprobs"):
+        return alternatives
+    if alternatives:
+        raise wrong("top_logprobs", "needs logprobs to be true")
+    return None
+
+
+def _completion_logprobs(body: dict[str, Any]) -> int | None:
+    if body.get("top_logprobs"):
+        raise wrong("top_logprobs", "belongs to chat completions; here logprobs is the number of alternatives")
+    return None if body.get("logprobs") is False else _whole(body, "logprobs", 0, LOGPROBS_LIMIT)
+
+
 def _token_ids(field: str, value: Any) -> list[int]:
+    if value is None:
+        return []
     if not isinstance(value, list) or not all(type(token) is int and token >= 0 for token in value):
         raise wrong(field, "must be a list of token ids")
     return value

@@ -44,12 +44,16 @@ class ArtifactStore:
     """Stored programs in one folder. Raises UnsafeFolder or OSError when the folder cannot be trusted or made."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self.rejected: list[str] = []
         """Why files that were there could not be used, oldest first."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _make_private(folder)
         self._secret = self._read_or_make_secret()
+
+    def has(self, key: str, name: str) -> bool:
+        """Whether there is a file for the program, usable or not."""
+        return self._path(key, name).exists()
 
     def load(self, key: str, name: str) -> Callable | None:
         """The program, or None when it has to be compiled."""
@@ -73,7 +77,7 @@ class ArtifactStore:
     def forget_unused(self) -> None:
         """Remove what no start has used for long: each new version of the code or of jax leaves its programs behind."""
         oldest_s = time.time() - UNUSED_LIMIT_S
-        for path in self._folder.iterdir():
+        for path in self.folder.iterdir():
             with suppress(OSError):
                 if path.name != KEY_FILE and path.stat().st_mtime < oldest_s:
                     path.unlink()
@@ -97,8 +101,8 @@ class ArtifactStore:
 
     @contextmanager
     def lock(self, key: str, waiting: Callable[[], None]) -> Iterator[None]:
-        """Hold the right to compile this set of programs; the kernel gives it back when the holder dies."""
-        with open(self._folder / f"{key}.lock", "a", opener=_private_opener) as file:
+        """Hold the right to compile what the key names; the kernel gives it back when the holder dies."""
+        with open(self.folder / f"{key}.lock", "a", opener=_private_opener) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -107,7 +111,7 @@ class ArtifactStore:
             yield
 
     def _path(self, key: str, name: str) -> Path:
-        return self._folder / f"{key}-{name}.program"
+        return self.folder / f"{key}-{name}.program"
 
     def _sign(self, body: bytes) -> bytes:
         return hmac.digest(self._secret, body, "sha256")
@@ -120,7 +124,7 @@ class ArtifactStore:
 
     def _read_or_make_secret(self) -> bytes:
         """The folder's own signing key. Workers started together agree on it: the first to link its file wins."""
-        path = self._folder / KEY_FILE
+        path = self.folder / KEY_FILE
         if path.exists() and not _is_private(path.lstat()):
             path.unlink()  # somebody else could have read it, so what it signed proves nothing
         if not path.exists():

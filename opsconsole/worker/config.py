@@ -59,24 +59,6 @@ class ModelConfig:
         return self.vocab_size * self.hidden_size * (1 if self.tied_embeddings else 2) + self.layers * layer
 
 
-TINY = ModelConfig(
-    family="llama",
-    vocab_size=259,  # 256 bytes and three special tokens: exactly what the byte tokenizer can say
-    hidden_size=128,
-    layers=4,
-    heads=4,
-    kv_heads=2,
-    head_dim=32,
-    ffn_size=512,
-    norm_eps=1e-5,
-    rope=Rope(),
-    max_len=4096,
-    tied_embeddings=True,
-    eos_ids=(2,),
-)
-"""About a million parameters, the shape behind `random:tiny`."""
-
-
 def read_config(checkpoint: Path) -> ModelConfig:
     """The shape of a Hugging Face checkpoint folder. Raises UnsupportedModel with the reason."""
     settings = _read_json(checkpoint / "config.json")

@@ -1,7 +1,8 @@
 """Continuous batching: which request gets a slot, which step is dispatched next, and whose tokens came back.
 
 One thread runs the loop. Each turn dispatches at most one prefill and one decode step and then reads the results of the
-turn before, so the device always has the next step while the host deals with the last. With nothing to do it sleeps.
+turn before, so the device always has the next step while the host deals with the last. With nothing to do it warms programs
+that have come in since, and then sleeps.
 """
 
 import threading
@@ -12,42 +13,46 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from . import outcome
+from .admission import Admission
 from .programs import Shapes
 from .request import Delivery, Request
 from .runner import Piece
-
-
-class QueueFull(Exception):
-    """Every slot is taken and as many requests wait as may."""
 
 
 class StepRunner(Protocol):
     """What the engine needs of the device; a result's rows are read later with numpy."""
 
     shapes: Shapes
+    packs: bool
+    cold: str | None
 
+    def prepare_rest(self, on_ready: Callable[[], None]) -> None: ...
+    def warm(self, name: str) -> None: ...
+    def stop(self) -> None: ...
     def prefill(self, pieces: list[Piece]) -> np.ndarray: ...
     def prefill_chunk(self, piece: Piece) -> np.ndarray: ...
     def decode(self, width: int, reach: int) -> np.ndarray: ...
 
 
 class _Flight(NamedTuple):
-    """A dispatched step: its tokens, and which row of them belongs to which slot and request."""
+    """A dispatched step: its result, and which row of it belongs to which slot and request."""
 
-    tokens: np.ndarray
+    result: np.ndarray
     rows: list[tuple[int, int, Request]]
 
 
 class Engine:
     """Requests in by `submit`, deliveries out by `publish(list of Delivery)`, once a step, on the engine's thread."""
 
-    def __init__(self, runner: StepRunner, eos_ids: tuple[int, ...], queue_limit: int, publish: Callable[[list[Delivery]], None]) -> None:
+    def __init__(
+        self, runner: StepRunner, eos_ids: tuple[int, ...], waiting: Admission, publish: Callable[[list[Delivery]], None]
+    ) -> None:
         self._runner = runner
         self._shapes = runner.shapes
         self._eos_ids = frozenset(eos_ids)
-        self._capacity = runner.shapes.slots + queue_limit
         self._publish = publish
-        self._waiting: deque[Request] = deque()
+        self._waiting = waiting
         self._slots: list[Request | None] = [None] * runner.shapes.slots
         self._held = [0] * runner.shapes.slots
         """Tokens each slot holds once all dispatched steps are done."""
@@ -68,17 +73,14 @@ class Engine:
         if len(request.prompt_ids) + request.max_tokens > self._shapes.max_len:
             raise ValueError("prompt and answer are longer than a slot")
         with self._changed:
-            if len(self._waiting) + self.running >= self._capacity:
-                raise QueueFull
-            self._waiting.append(request)
+            self._waiting.put(request, free_slots=self._slots.count(None))
             self._changed.notify()
 
     def cancel(self, request: Request) -> None:
         """Nobody wants the rest: leave the queue now, or the slot at the next step. Nothing more is delivered."""
         with self._changed:
             request.cancelled = True
-            if request in self._waiting:
-                self._waiting.remove(request)
+            self._waiting.remove(request)
             self._changed.notify()
 
     def stop(self) -> None:
@@ -106,14 +108,30 @@ class Engine:
 
     def run(self) -> None:
         """Serve until `stop`."""
-        while self._wait_for_work():
-            self.step()
+        self._runner.prepare_rest(self._wake)
+        try:
+            while self._wait_for_work():
+                self.step()
+        finally:
+            self._runner.stop()
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify()
 
     def _wait_for_work(self) -> bool:
-        with self._changed:
-            while not (self._stopping or self._waiting or self._in_flight or self.running):
-                self._changed.wait()
-            return not self._stopping
+        """True when there is work, False when the loop is to end."""
+        while True:
+            with self._changed:
+                if self._stopping:
+                    return False
+                if self._waiting or self._in_flight or self.running:
+                    return True
+                cold = self._runner.cold
+                if cold is None:
+                    self._changed.wait()
+            if cold is not None:
+                self._runner.warm(cold)  # without the lock: who submits must not wait for it
 
     def step(self) -> None:
         """One turn of the loop: free, admit, dispatch, collect, publish."""
@@ -147,13 +165,14 @@ class Engine:
         pieces: list[Piece] = []
         room = self._shapes.chunk
         free = [slot for slot, request in enumerate(self._slots) if request is None]
-        while self._waiting and len(pieces) < len(free):
-            length = len(self._waiting[0].prompt_ids)
+        most = len(free) if self._runner.packs else 1
+        while self._waiting and len(pieces) < min(most, len(free)):
+            length = len(self._waiting.peek().prompt_ids)
             is_long = length > self._shapes.chunk
             if length > room and not (is_long and not pieces):
                 break
             slot = free[len(pieces)]
-            request = self._waiting.popleft()
+            request = self._waiting.pop()
             request.scheduled_s = time.monotonic()
             self._slots[slot] = request
             room -= length
@@ -163,15 +182,15 @@ class Engine:
     def _dispatch_prefill(self, pieces: list[Piece]) -> None:
         first = pieces[0]
         if len(first.request.prompt_ids) > self._shapes.chunk:
-            tokens = self._runner.prefill_chunk(first)
+            result = self._runner.prefill_chunk(first)
             self._partial = None if first.is_final else _next_piece(first, self._shapes.chunk)
         else:
-            tokens = self._runner.prefill(pieces)
+            result = self._runner.prefill(pieces)
         for piece in pieces:
             self._held[piece.slot] = piece.stop
             self._to_dispatch[piece.slot] = piece.request.max_tokens - 1 if piece.is_final else 0
         rows = [(row, piece.slot, piece.request) for row, piece in enumerate(pieces) if piece.is_final]
-        self._in_flight.append(_Flight(tokens, rows))
+        self._in_flight.append(_Flight(result, rows))
 
     def _dispatch_decode(self) -> bool:
         """Dispatch a decode step if some slot wants one."""
@@ -179,21 +198,24 @@ class Engine:
         if not live:
             return False
         reach = max(self._held[slot] for slot in live) + 1
-        tokens = self._runner.decode(live[-1] + 1, reach)
+        result = self._runner.decode(live[-1] + 1, reach)
         for slot in live:
             self._held[slot] += 1
             self._to_dispatch[slot] -= 1
-        self._in_flight.append(_Flight(tokens, [(slot, slot, self._slots[slot]) for slot in live]))
+        self._in_flight.append(_Flight(result, [(slot, slot, self._slots[slot]) for slot in live]))
         return True
 
     def _collect(self, flight: _Flight, deliveries: list[Delivery]) -> None:
-        tokens = np.asarray(flight.tokens).tolist()  # waits for the device
+        result = np.asarray(flight.result)  # waits for the device
+        tokens = outcome.tokens_of(result)
         for row, slot, request in flight.rows:
             # A request that ended or was cancelled since leaves rows behind in steps already dispatched.
             if self._slots[slot] is request:
-                deliveries.append(self._accept(slot, request, tokens[row]))
+                scores = None if request.logprobs is None else [outcome.score_of(result, row, request.logprobs)]
+                deliveries.append(Delivery(request, [tokens[row]], self._accept(slot, request, tokens[row]), scores))
 
-    def _accept(self, slot: int, request: Request, token: int) -> Delivery:
+    def _accept(self, slot: int, request: Request, token: int) -> str | None:
+        """Why the answer ends with this token; None while it goes on."""
         request.generated += 1
         reason = None
         if token in self._eos_ids and not request.ignore_eos:
@@ -202,7 +224,7 @@ class Engine:
             reason = "length"
         if reason:
             self._free(slot)
-        return Delivery(request, [token], reason)
+        return reason
 
 
 def _next_piece(piece: Piece, chunk: int) -> Piece:

@@ -49,6 +49,15 @@ def _has_avx2() -> bool:
         return False
 
 
-def prepare() -> None:
-    """Apply the settings to this process; call it before importing numpy, tokenizers or jax."""
+def prepare(memory_fraction: float | None = None, devices: int = 1) -> None:
+    """Apply the settings to this process; call it before importing numpy, tokenizers or jax.
+
+    `memory_fraction` is the share of each GPU's memory to take; `devices`, how many the model is split over, makes a CPU
+    show itself as so many: with them a split model can be tried on any machine.
+    """
     os.environ.update(settings_to_add(os.environ))
+    if memory_fraction is not None:
+        os.environ.pop("XLA_PYTHON_CLIENT_MEM_FRACTION", None)  # its older name; jaxlib refuses both together
+        os.environ["XLA_CLIENT_MEM_FRACTION"] = str(memory_fraction)
+    if devices > 1 and runs_on_cpu(os.environ):
+        os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(devices))

@@ -24,6 +24,7 @@ class Lifecycle:
         self._started_s = time.monotonic() if started_s is None else started_s
         self._loaded = False
         self._draining = False
+        self._is_drain_told = False
         self.phase: str | None = None
         self.reason: str | None = None
         """Why it is in this state, where that needs words; None otherwise."""
@@ -66,14 +67,21 @@ class Lifecycle:
     def drain(self) -> None:
         """Take no more requests; those in flight are finished."""
         if not self._draining:
-            self._draining = True
+            self._draining, self._is_drain_told = True, False
             narrate("draining", in_flight=self.in_flight)
         self._check_idle()
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether requests are left that the drain waits for."""
+        return self.state == "DRAINING"
 
     def undrain(self) -> bool:
         """Take requests again; False when the process is already on its way out."""
         if self.leaving:
             return False
+        if self._draining:
+            narrate("undrained")
         self._draining = False
         return True
 
@@ -88,7 +96,9 @@ class Lifecycle:
 
     def _check_idle(self) -> None:
         if self.state == "DRAINED":
-            narrate("drained")
+            if not self._is_drain_told:
+                self._is_drain_told = True
+                narrate("drained")
             self.on_idle()
 
     def _age_s(self) -> float:

@@ -3,119 +3,183 @@
 Nothing here may be imported before the server listens, and jax only inside the first phase: it is most of the wait.
 """
 
-import ctypes
-import gc
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .config import TINY, ModelConfig, UnsupportedModel, read_config
+from .config import ModelConfig, UnsupportedModel
+from .options import Options
+from .source import Source, parse_source
 
 if TYPE_CHECKING:
     from .artifacts import ArtifactStore
+    from .compiling import Programs
+    from .hosts import Leader
     from .runner import Runner
+    from .sharding import Split
     from .text import TextCodec
-
-RANDOM_TINY = "random:tiny"
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model ready to run; `artifacts` is "hit" or "compiled", `warning` what did not go as it should."""
+    """A model ready to run; `warning` is what did not go as it should, `revision` a short name for its weights."""
 
     config: ModelConfig
     codec: "TextCodec"
     runner: "Runner"
-    artifacts: str
+    programs: "Programs"
+    revision: str
     warning: str | None
 
 
-@dataclass(frozen=True)
-class Source:
-    """Where the weights come from: a checkpoint folder, or drawn from a seed."""
+class Placed(NamedTuple):
+    """A model on its device or devices, without programs."""
 
-    checkpoint: Path | None
-    seed: int = 0
-
-
-def parse_source(model: str) -> Source:
-    """Read the value of `--model`. Raises UnsupportedModel."""
-    if not model.startswith("random:"):
-        return Source(Path(model).expanduser())
-    name, _, query = model.partition("?")
-    settings = parse_qs(query)
-    if name != RANDOM_TINY or set(settings) - {"seed"}:
-        raise UnsupportedModel(f"{model!r} is not known; {RANDOM_TINY}[?seed=N] is the only model without a checkpoint.")
-    try:
-        return Source(None, int(settings.get("seed", ["0"])[-1]))
-    except ValueError:
-        raise UnsupportedModel(f"The seed in {model!r} is not a whole number.") from None
+    config: ModelConfig
+    split: "Split | None"
+    params: Any
+    cache: Any
+    state: Any
 
 
-def load(
-    model: str,
-    slots: int,
-    max_len: int,
-    folder: Path | None,
-    enter: Callable[[str], None],
-    tell: Callable[[str | None], None],
-) -> Loaded:
+Tell = Callable[[str | None], None]
+
+
+def load(options: Options, enter: Callable[[str], None], tell: Tell) -> Loaded:
     """Do all four phases, saying each by `enter`; `tell` hears why one takes long. Raises with one sentence when it cannot."""
     enter("import")
-    source = parse_source(model)
-    config = read_config(source.checkpoint) if source.checkpoint else TINY
-    if max_len > config.max_len:
-        raise UnsupportedModel(f"--max-len {max_len} is more than the {config.max_len} positions the model was made for.")
+    source = parse_source(options.model)
+    config = _checked_config(source, options)
     import jax  # noqa: F401
 
+    _join_hosts(options, tell)
     enter("load")
-    codec, params, cache, runner_type = _read_model(source, config, slots, max_len)
+    from . import text
+    from .runner import Runner
+
+    codec = text.read_codec(source.checkpoint) if source.checkpoint else text.byte_codec()
+    placed = place(source, config, options)
     enter("compile")
-    from .programs import build_programs, choose_shapes, idle_state
-
-    store, warning = _open_store(folder)
-    shapes = choose_shapes(slots, max_len)
-    programs, artifacts = build_programs(config, shapes, (params, cache, idle_state(slots)), store, tell)
+    programs, shapes, store, warning = make_programs(placed, options, tell)
+    first = programs.first()
+    programs.prepare(first)
     enter("warm")
-    runner = runner_type(shapes, programs, params, cache)
-    runner.warm()
-    _give_back_memory()
-    return Loaded(config, codec, runner, artifacts, warning or _first_rejection(store))
+    runner = Runner(shapes, programs, placed.params, placed.cache, placed.state, _leader(options))
+    for name in first:
+        runner.warm(name)
+    return Loaded(config, codec, runner, programs, source.revision(), warning or _first_rejection(store))
 
 
-def _read_model(source: Source, config: ModelConfig, slots: int, max_len: int) -> tuple[Any, Any, Any, Any]:
+def follow(options: Options, enter: Callable[[str], None], tell: Tell, on_end: Callable[[], None]) -> None:
+    """Be one of the further hosts of a model: run what the first one runs; `on_end` as in `hosts.follow`. Raises as `load` does."""
+    enter("import")
+    from . import hosts
+    from .access import read_key
+    from .runner import Runner
+
+    _join_hosts(options, tell)
+    enter("load")
+    source = parse_source(options.model)
+    placed = place(source, _checked_config(source, options), options)
+    programs, shapes, _, _ = make_programs(placed, options, tell)
+    enter("compile")
+    programs.prepare(programs.first())
+    runner = Runner(shapes, programs, placed.params, placed.cache, placed.state)
+    enter("follow")
+    hosts.follow(options, read_key(options.api_key_file), programs.shapes_of, runner.repeat, on_end)
+
+
+def _join_hosts(options: Options, tell: Tell) -> None:
+    if options.hosts > 1:
+        from . import hosts
+
+        tell(f"waiting for {options.hosts} hosts to meet at {options.coordinator}")
+        hosts.join(options)
+        tell(None)
+
+
+def _leader(options: Options) -> "Leader | None":
+    """Who tells the other hosts our steps, if there are any."""
+    if options.hosts == 1:
+        return None
+    from .access import read_key
+    from .hosts import Leader
+
+    return Leader(options, read_key(options.api_key_file))
+
+
+def build(options: Options, tell: Tell) -> dict[str, Any]:
+    """Store every program that a worker with these options will need; returns what there is now. Raises as `load` does."""
+    source = parse_source(options.model)
+    placed = place(source, _checked_config(source, options), options)
+    programs, _, store, warning = make_programs(placed, options, tell)
+    if store is None:
+        raise UnsupportedModel(f"The programs cannot be stored: {warning}.")
+    programs.prepare(programs.names)
+    if not programs.all_stored:
+        raise UnsupportedModel(f"The programs could not be stored: {store.rejected[-1]}.")
+    return {"programs": programs.names, "artifacts": programs.artifacts, "folder": str(store.folder)}
+
+
+def _checked_config(source: Source, options: Options) -> ModelConfig:
+    config = source.config()
+    if options.max_len > config.max_len:
+        raise UnsupportedModel(f"--max-len {options.max_len} is more than the {config.max_len} positions the model was made for.")
+    return config
+
+
+def place(source: Source, config: ModelConfig, options: Options) -> Placed:
+    """Put weights, an empty cache and an idle state where they will be computed with."""
+    import jax
+
+    from . import weights
+    from .model import empty_cache
+    from .programs import idle_state
+    from .sharding import Split
+
+    split = Split(config, options.tensor_parallel) if options.tensor_parallel > 1 else None
+    dtype = _dtype(options)
+    state = idle_state(options.slots)
+    if source.checkpoint:
+        params = weights.load_params(source.checkpoint, config, dtype)
+    else:
+        draw = weights.numpy_draw if split or jax.default_backend() == "cpu" else weights.device_draw
+        params = weights.random_params(config, draw(source.seed, dtype))
+    cache = empty_cache(config, options.slots, options.max_len, dtype)
+    if split is None:
+        return Placed(config, None, jax.device_put(params), jax.device_put(cache), jax.device_put(state))
+    params, cache = split.put(params, split.params(params)), split.put(cache, split.cache)
+    return Placed(config, split, params, cache, split.put(state, dict.fromkeys(state, split.whole)))
+
+
+def _dtype(options: Options) -> Any:
     import jax
     import jax.numpy as jnp
 
-    from . import text, weights
-    from .model import empty_cache
-    from .runner import Runner
-
+    if options.dtype != "auto":
+        return jnp.dtype(options.dtype)
     # On a CPU bfloat16 is emulated and several times slower.
-    dtype = jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16
-    if source.checkpoint:
-        codec, params = text.read_codec(source.checkpoint), weights.load_params(source.checkpoint, config, dtype)
-    else:
-        codec, params = text.byte_codec(), weights.random_params(config, source.seed, dtype)
-    return codec, jax.device_put(params), empty_cache(config, slots, max_len, dtype), Runner
+    return jnp.dtype(jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16)
 
 
-def _give_back_memory() -> None:
-    """The compiler leaves a large heap behind, and glibc returns it only when told to; other C libraries need no telling."""
-    gc.collect()
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
+def make_programs(placed: Placed, options: Options, tell: Tell) -> "tuple[Programs, Any, ArtifactStore | None, str | None]":
+    """(programs, shapes, store, warning); nothing is loaded or compiled yet."""
+    from .compiling import Programs
+    from .programs import choose_shapes
+
+    store, warning = _open_store(options)
+    shapes = choose_shapes(options.slots, options.max_len)
+    results = placed.split.results(placed.state) if placed.split else None
+    programs = Programs(placed.config, shapes, (placed.params, placed.cache, placed.state), store, tell, results)
+    return programs, shapes, store, warning
 
 
-def _open_store(folder: Path | None) -> tuple["ArtifactStore | None", str | None]:
+def _open_store(options: Options) -> tuple["ArtifactStore | None", str | None]:
     """The store, or none with the reason: a worker without stored programs is slow to start but sound."""
     from .artifacts import ArtifactStore, UnsafeFolder, default_folder
 
     try:
-        return ArtifactStore(folder or default_folder()), None
+        return ArtifactStore(options.artifacts or default_folder()), None
     except (UnsafeFolder, OSError) as error:
         return None, f"compiled programs are not kept: {error}"
 

@@ -15,20 +15,33 @@ LATENCY_BUCKETS_S = (
 )
 """Fine enough that a p95 against a 50 ms or 100 ms objective is read within about a quarter of its value."""
 
+REASONS = ("stop", "length", "abort", "error")
+"""Why a request ended: by itself, at its length, because its client left, or because the worker failed or was told to end."""
+
 
 class Load(Protocol):
     """Where the gauges are read."""
 
-    running: int
-    waiting: int
-    slots: int
-    cache_used: float
+    @property
+    def running(self) -> int: ...
+    @property
+    def waiting(self) -> int: ...
+    @property
+    def slots(self) -> int: ...
+    @property
+    def cache_used(self) -> float: ...
 
 
 class Metrics:
     """All series of one worker. Gauges are read from their source when asked, so nothing can drift."""
 
     def __init__(self, load: Load) -> None:
+        self.tokens_total = 0
+        """Tokens made since the start."""
+        self.prompt_tokens_total = 0
+        """Tokens read since the start, those of answers that were resumed included."""
+        self.ended = dict.fromkeys(REASONS, 0)
+        """Requests that are over, by why."""
         disable_created_metrics()
         registry = self._registry = CollectorRegistry()
 
@@ -45,7 +58,7 @@ class Metrics:
         self._prompt_tokens = Counter(PREFIX + "prompt_tokens", "Prompt tokens processed.", registry=registry)
         self._generation_tokens = Counter(PREFIX + "generation_tokens", "Tokens generated.", registry=registry)
         self._success = Counter(PREFIX + "request_success", "Requests ended, by why.", ["finished_reason"], registry=registry)
-        for reason in ("stop", "length", "abort", "error"):
+        for reason in REASONS:
             self._success.labels(reason)  # so that a rate starts from 0 instead of from nothing
         self._first_token = histogram("time_to_first_token_seconds", "From arrival to the first token.")
         self._between_tokens = histogram("inter_token_latency_seconds", "Between two tokens of one answer.")
@@ -59,7 +72,9 @@ class Metrics:
         """Count new tokens of a request; `previous_s` is what this returned for its last ones, None for the first."""
         now_s = time.monotonic()
         self._generation_tokens.inc(count)
+        self.tokens_total += count
         if previous_s is None:
+            self.prompt_tokens_total += len(request.prompt_ids)
             self._prompt_tokens.inc(len(request.prompt_ids))
             self._first_token.observe(now_s - request.arrived_s)
             self._queue_time.observe((request.scheduled_s or now_s) - request.arrived_s)
@@ -69,5 +84,6 @@ class Metrics:
         return now_s
 
     def finished(self, reason: str) -> None:
-        """Count the end of a request: "stop", "length", "abort" or "error"."""
+        """Count the end of a request by one of REASONS."""
+        self.ended[reason] += 1
         self._success.labels(reason).inc()

@@ -1,8 +1,9 @@
 """The transformer itself: pure functions from tokens and a cache to logits and the cache with those tokens added.
 
 Shape letters: T tokens of a prefill, B slots of a decode step, N prompts, H hidden, K key heads, G query heads of one
-key head, D head width, S positions of a slot. The cache is (keys, values), each a list of one (slots, K, S, D) array a
-layer: with layers unrolled and apart, XLA updates each in place, which a stacked array in a scan does not allow.
+key head, D head width, S positions of a slot. The cache is (keys, values), each a list of one array a layer: with layers
+unrolled and apart, XLA updates each in place, which a stacked array in a scan does not allow. Keys are (slots, K, D, S)
+and values (slots, K, S, D), so that both products of the attention run along rows: twice as fast on a CPU at long reach.
 """
 
 import math
@@ -21,8 +22,9 @@ MASKED = -1e30
 
 def empty_cache(config: ModelConfig, slots: int, max_len: int, dtype: Any) -> Cache:
     """Zeros for every layer, in numpy so that nothing is compiled to make them."""
-    shape = (slots, config.kv_heads, max_len, config.head_dim)
-    return ([np.zeros(shape, dtype) for _ in range(config.layers)], [np.zeros(shape, dtype) for _ in range(config.layers)])
+    keys = (slots, config.kv_heads, config.head_dim, max_len)
+    values = (slots, config.kv_heads, max_len, config.head_dim)
+    return ([np.zeros(keys, dtype) for _ in range(config.layers)], [np.zeros(values, dtype) for _ in range(config.layers)])
 
 
 def rope_frequencies(rope: Rope, head_dim: int) -> np.ndarray:
@@ -89,21 +91,26 @@ def _logits(config: ModelConfig, params: dict, x: jax.Array) -> jax.Array:
 
 
 def _attend_prompt(query: jax.Array, keys: jax.Array, values: jax.Array, allowed: jax.Array) -> jax.Array:
-    """query (T, K, G, D), keys and values (K, S, D), allowed (T, S) -> (T, K, G, D)."""
-    scores = jnp.einsum("tkgd,ksd->kgts", query, keys, preferred_element_type=jnp.float32) * query.shape[-1] ** -0.5
+    """query (T, K, G, D), keys (K, D, S), values (K, S, D), allowed (T, S) -> (T, K, G, D)."""
+    scores = jnp.einsum("tkgd,kds->kgts", query, keys, preferred_element_type=jnp.float32) * query.shape[-1] ** -0.5
     shares = jax.nn.softmax(jnp.where(allowed, scores, MASKED), axis=-1).astype(values.dtype)
     return jnp.einsum("kgts,ksd->tkgd", shares, values)
 
 
 def _attend_slots(query: jax.Array, keys: jax.Array, values: jax.Array, allowed: jax.Array) -> jax.Array:
-    """query (B, K, G, D), keys and values (B, K, S, D), allowed (B, S) -> (B, K, G, D)."""
-    scores = jnp.einsum("bkgd,bksd->bkgs", query, keys, preferred_element_type=jnp.float32) * query.shape[-1] ** -0.5
+    """query (B, K, G, D), keys (B, K, D, S), values (B, K, S, D), allowed (B, S) -> (B, K, G, D)."""
+    scores = jnp.einsum("bkgd,bkds->bkgs", query, keys, preferred_element_type=jnp.float32) * query.shape[-1] ** -0.5
     shares = jax.nn.softmax(jnp.where(allowed[:, None, None], scores, MASKED), axis=-1).astype(values.dtype)
     return jnp.einsum("bkgs,bksd->bkgd", shares, values)
 
 
-def _store(cache: jax.Array, slot: jax.Array, position: jax.Array, rows: jax.Array) -> jax.Array:
+def _store_keys(cache: jax.Array, slot: jax.Array, position: jax.Array, rows: jax.Array) -> jax.Array:
     """Write rows (T, K, D) to their slot and position; one outside the cache is dropped, which is how padding is said."""
+    return cache.at[slot, :, :, position].set(rows.astype(cache.dtype), mode="drop")
+
+
+def _store_values(cache: jax.Array, slot: jax.Array, position: jax.Array, rows: jax.Array) -> jax.Array:
+    """The same for values, whose positions lie before the width."""
     return cache.at[slot, :, position].set(rows.astype(cache.dtype), mode="drop")
 
 
@@ -130,13 +137,13 @@ def prefill(
     for layer, old_keys, old_values in zip(params["layers"], *cache, strict=True):
         normed = _rms_norm(x, layer["attention_norm"], config.norm_eps)
         query, key, value = _project_qkv(config, layer, normed, angles)
-        keys.append(_store(old_keys, slot, position, key))
-        values.append(_store(old_values, slot, position, value))
+        keys.append(_store_keys(old_keys, slot, position, key))
+        values.append(_store_values(old_values, slot, position, value))
         if chunked:
-            held_keys, held_values = keys[-1][slot[0]], values[-1][slot[0]]  # (K, S, D)
-            allowed = jnp.arange(held_keys.shape[1])[None, :] <= position[:, None]
+            held_keys, held_values = keys[-1][slot[0]], values[-1][slot[0]]
+            allowed = jnp.arange(held_values.shape[1])[None, :] <= position[:, None]
         else:
-            held_keys, held_values = key.swapaxes(0, 1), value.swapaxes(0, 1)
+            held_keys, held_values = key.transpose(1, 2, 0), value.swapaxes(0, 1)
             allowed = same_prompt
         x = _finish_layer(config, layer, x, _attend_prompt(query, held_keys, held_values, allowed))
     return (keys, values), _logits(config, params, x[jnp.minimum(last, token.shape[0] - 1)])
@@ -161,8 +168,8 @@ def decode(
     for layer, old_keys, old_values in zip(params["layers"], *cache, strict=True):
         normed = _rms_norm(x, layer["attention_norm"], config.norm_eps)
         query, key, value = _project_qkv(config, layer, normed, angles)
-        keys.append(_store(old_keys, rows, position, key))
-        values.append(_store(old_values, rows, position, value))
-        attended = _attend_slots(query, keys[-1][:width, :, :attend], values[-1][:width, :, :attend], allowed)
+        keys.append(_store_keys(old_keys, rows, position, key))
+        values.append(_store_values(old_values, rows, position, value))
+        attended = _attend_slots(query, keys[-1][:width, ..., :attend], values[-1][:width, :, :attend], allowed)
         x = _finish_layer(config, layer, x, attended)
     return (keys, values), _logits(config, params, x)

@@ -1,13 +1,17 @@
 """Turns requests into arguments of the compiled programs, and owns what lives on the device: weights, cache, state."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import numpy as np
 
-from .programs import STATE_FIELDS, Shapes, idle_state
+from .compiling import Programs
+from .programs import STATE_FIELDS, Shapes
 from .request import Request
+
+if TYPE_CHECKING:
+    from .hosts import Leader
 
 
 class Piece(NamedTuple):
@@ -25,41 +29,78 @@ class Piece(NamedTuple):
 
 
 class Runner:
-    """Dispatches steps; each returns a device array of tokens at once, before it is computed."""
+    """Dispatches steps; each returns a device array, a result as `outcome` has it, at once, before it is computed."""
 
-    def __init__(self, shapes: Shapes, programs: dict[str, Callable], params: Any, cache: Any) -> None:
+    def __init__(
+        self,
+        shapes: Shapes,
+        programs: Programs,
+        params: Any,
+        cache: Any,
+        state: Any,
+        leader: "Leader | None" = None,
+    ) -> None:
         self.shapes = shapes
+        self._leader = leader
+        """Tells other hosts of each step before it is dispatched here, so that they run it too."""
         self._programs = programs
-        self._params = params
-        self._cache = jax.device_put(cache)
-        self._state = jax.device_put(idle_state(shapes.slots))
+        self._params, self._cache, self._state = params, cache, state
+        self._ran: set[str] = set()
+
+    @property
+    def packs(self) -> bool:
+        """Whether several prompts can be added in one step by now."""
+        return f"prefill-{self.shapes.chunk}" in self._programs.ready
 
     def prefill(self, pieces: Sequence[Piece]) -> jax.Array:
         """Whole prompts side by side in one step; row n of the result is the first token of piece n."""
         total = sum(piece.stop - piece.start for piece in pieces)
-        length = next(length for length in self.shapes.prefill_lengths if length >= total)
-        return self._run(f"prefill-{length}", *self._pack(pieces, length))
+        names = [f"prefill-{length}" for length in self.shapes.prefill_lengths if length >= total]
+        name = self._programs.pick(names if len(pieces) > 1 else [*names, f"chunk-{self.shapes.chunk}"])
+        return self._run(name, *self._pack(pieces, _size(name)))
 
     def prefill_chunk(self, piece: Piece) -> jax.Array:
         """A part of a long prompt; row 0 of the result is its first token if the part is the final one."""
-        return self._run(f"chunk-{self.shapes.chunk}", *self._pack([piece], self.shapes.chunk))
+        name = self._programs.pick([f"chunk-{self.shapes.chunk}"])
+        return self._run(name, *self._pack([piece], self.shapes.chunk))
 
     def decode(self, width: int, reach: int) -> jax.Array:
         """One token for each live slot below `width`, none of which looks back over more than `reach` positions."""
-        width = next(choice for choice in self.shapes.widths if choice >= width)
-        attend = next(choice for choice in self.shapes.attention_lengths if choice >= reach)
-        return self._run(f"decode-{width}x{attend}")
+        shapes = self.shapes
+        attends = [attend for attend in shapes.attention_lengths if attend >= reach]
+        names = [f"decode-{choice}x{attend}" for choice in shapes.widths if choice >= width for attend in attends]
+        return self._run(self._programs.pick(names))
 
-    def warm(self) -> None:
-        """Run each program once on nothing, so that the first request pays for no first call."""
-        for name in self._programs:
-            kind, _, size = name.partition("-")
-            tokens = self._run(name) if kind == "decode" else self._run(name, *self._pack([], int(size)))
-            tokens.block_until_ready()
+    def prepare_rest(self, on_ready: Callable[[], None]) -> None:
+        """Get the programs that are not here yet, beside serving; `on_ready` is called after each."""
+        self._programs.prepare_rest(on_ready)
+
+    def stop(self) -> None:
+        """Get no more programs, and let the other hosts end."""
+        if self._leader is not None:
+            self._leader.close()
+        self._programs.stop()
+
+    @property
+    def cold(self) -> str | None:
+        """A program that is ready and has never run; None if there is none."""
+        return next((name for name in self._programs.ready if name not in self._ran), None)
+
+    def warm(self, name: str) -> None:
+        """Run a program once on nothing, so that no request pays for its first call."""
+        self._run(name, *(() if name.startswith("decode") else self._pack([], _size(name)))).block_until_ready()
+
+    def repeat(self, name: str, arguments: tuple) -> None:
+        """Run a step that another host announced."""
+        self._programs.prepare([name])
+        self._run(name, *arguments)
 
     def _run(self, name: str, *arguments: Any) -> jax.Array:
-        self._cache, self._state, tokens = self._programs[name](self._params, self._cache, self._state, *arguments)
-        return tokens
+        self._ran.add(name)
+        if self._leader is not None:
+            self._leader.tell(name, arguments)
+        self._cache, self._state, result = self._programs[name](self._params, self._cache, self._state, *arguments)
+        return result
 
     def _pack(self, pieces: Sequence[Piece], length: int) -> tuple:
         slots = self.shapes.slots
@@ -89,3 +130,10 @@ def _arm(arm: dict[str, np.ndarray], row: int, piece: Piece) -> None:
     arm["top_k"][row] = sampling.top_k
     arm["seed"][row] = sampling.seed & 0xFFFFFFFF
     arm["ignore_eos"][row] = piece.request.ignore_eos
+    arm["end_from"][row] = len(piece.request.prompt_ids) + piece.request.min_tokens
+    arm["scored"][row] = piece.request.logprobs is not None
+
+
+def _size(name: str) -> int:
+    """The tokens that a prefill program takes."""
+    return int(name.partition("-")[2])

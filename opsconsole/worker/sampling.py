@@ -7,6 +7,8 @@ therefore does not depend on its slot or its neighbours, and one that is cut can
 import jax
 import jax.numpy as jnp
 
+from .outcome import LIKELIEST
+
 CANDIDATES = 256
 """A sampled token is one of the so many most likely ones. Their shares are of the whole vocabulary, so top_p is exact
 as long as it is reached among them."""
@@ -29,6 +31,34 @@ def choose(
     # A batch with no sampled request skips the sort and the noise.
     drawn = jax.lax.cond(jnp.any(temperature > 0), sampled, lambda: greedy)
     return jnp.where(temperature > 0, drawn, greedy)
+
+
+def withhold(logits: jax.Array, tokens: tuple[int, ...], withheld: jax.Array) -> jax.Array:
+    """Make `tokens` impossible in the rows of logits (B, vocab) that `withheld` (B,) names."""
+    if not tokens:
+        return logits
+    is_one = (jnp.arange(logits.shape[-1])[:, None] == jnp.asarray(tokens)).any(axis=-1)
+    return jnp.where(withheld[:, None] & is_one, -jnp.inf, logits)
+
+
+def result(logits: jax.Array, chosen: jax.Array, scored: jax.Array) -> jax.Array:
+    """The step's result, int32 (B, COLUMNS) as `outcome` has it; scores are worked out only if a row of `scored` (B,) asks."""
+    rows, vocab = logits.shape
+    absent = LIKELIEST - min(LIKELIEST, vocab)
+
+    def scores() -> jax.Array:
+        shares = jax.nn.log_softmax(logits, axis=-1)
+        own = jnp.take_along_axis(shares, jnp.maximum(chosen, 0)[:, None], axis=-1)
+        best, token = jax.lax.top_k(shares, LIKELIEST - absent)
+        ids = jnp.pad(token.astype(jnp.int32), ((0, 0), (0, absent)), constant_values=-1)
+        return jnp.concatenate([_bits(own), ids, _bits(jnp.pad(best, ((0, 0), (0, absent))))], axis=1)
+
+    told = jax.lax.cond(jnp.any(scored), scores, lambda: jnp.zeros((rows, 1 + 2 * LIKELIEST), jnp.int32))
+    return jnp.concatenate([chosen[:, None], told], axis=1)
+
+
+def _bits(values: jax.Array) -> jax.Array:
+    return jax.lax.bitcast_convert_type(values.astype(jnp.float32), jnp.int32)
 
 
 def _draw(logits, temperature, top_p, top_k, seed, position):

@@ -1,14 +1,17 @@
 """Joins the event loop, where clients are, with the engine's thread, where tokens are made."""
 
 import asyncio
+import math
 import os
 import threading
-from collections.abc import AsyncIterator
+import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .answers import Part, Usage
+from .admission import Admission, QueueFull
 from .api import DEFAULT_COMPLETION_TOKENS, ApiError, Ask, wrong
+from .generation import Generation
 from .lifecycle import Lifecycle
 from .loading import Loaded, load
 from .metrics import Metrics
@@ -20,6 +23,21 @@ if TYPE_CHECKING:
 
 LONG_TEXT_CHARS = 20_000
 """A longer prompt is tokenised in a thread, so that other clients' streams do not stutter."""
+TOLD_REQUESTS_LIMIT = 256
+"""As many requests are listed by `GET /state`, the oldest first: it is asked every second and has to stay small."""
+RETRY_LIMIT_S = 60
+STOP_LIMIT_S = 2.0
+"""How long the engine's thread may take to end; the compiler, which may be at work in it, cannot be interrupted."""
+SMOOTHING = 0.1
+"""The share of the latest request in what is expected of the next."""
+
+
+class Asker(NamedTuple):
+    """Who asks: the id of the request and of its answer, the tenant where a header names one, and since when."""
+
+    id: str
+    tenant: str | None
+    arrived_s: float
 
 
 class Service:
@@ -34,8 +52,10 @@ class Service:
         self._loop = asyncio.get_running_loop()
         self._loaded: Loaded | None = None
         self._engine: Engine | None = None
-        self._open: set[asyncio.Queue] = set()
-        """Receivers of accepted requests, so that all can be told when the engine fails."""
+        self._open: dict[Generation, None] = {}
+        """Accepted requests whose answer is not yet out, oldest first."""
+        self._held_s = 0.0
+        """How long a request holds a slot, lately."""
         self._thread = threading.Thread(target=self._load_and_run, name="engine", daemon=True)
 
     def start(self) -> None:
@@ -46,7 +66,7 @@ class Service:
         """End the engine's thread, if it serves already."""
         if self._engine is not None:
             self._engine.stop()
-            self._thread.join(timeout=5)
+            self._thread.join(STOP_LIMIT_S)
 
     @property
     def running(self) -> int:
@@ -70,7 +90,7 @@ class Service:
 
     def snapshot(self) -> dict[str, Any]:
         """The answer to `GET /state`."""
-        lifecycle = self.lifecycle
+        lifecycle, programs = self.lifecycle, self._loaded.programs if self._loaded else None
         return {
             "state": lifecycle.state,
             "phase": lifecycle.phase,
@@ -82,9 +102,28 @@ class Service:
             "waiting": self.waiting,
             "in_flight": lifecycle.in_flight,
             "requests_total": self.requests_total,
-            "artifacts": self._loaded.artifacts if self._loaded else None,
+            "tokens_total": self.metrics.tokens_total,
+            "prompt_tokens_total": self.metrics.prompt_tokens_total,
+            "revision": self._loaded.revision if self._loaded else None,
+            "artifacts": programs.artifacts if programs else None,
+            "programs": {"ready": len(programs.ready), "all": len(programs)} if programs else None,
             "pid": os.getpid(),
+            "requests": self._told_requests(),
         }
+
+    def _told_requests(self) -> list[dict[str, Any]]:
+        now_s = time.monotonic()
+        return [generation.told(now_s) for generation in islice(self._open, TOLD_REQUESTS_LIMIT)]
+
+    def open_ids(self) -> list[str]:
+        """The ids of all that is in flight, oldest first."""
+        return [generation.id for generation in self._open]
+
+    def totals(self) -> dict[str, Any]:
+        """What was served since the start."""
+        metrics = self.metrics
+        counts = {"tokens_total": metrics.tokens_total, "prompt_tokens_total": metrics.prompt_tokens_total}
+        return {"requests_total": self.requests_total, "requests": dict(metrics.ended), **counts}
 
     # The engine's thread.
 
@@ -93,10 +132,11 @@ class Service:
 
         options = self.options
         try:
-            loaded = load(options.model, options.slots, options.max_len, options.artifacts, self._enter, self._tell)
+            loaded = load(options, self._enter, self._tell)
             from .engine import Engine
 
-            engine = Engine(loaded.runner, loaded.config.eos_ids, options.queue_limit, self._publish)
+            waiting = Admission(options.queue_limit, options.queue_token_limit)
+            engine = Engine(loaded.runner, loaded.config.eos_ids, waiting, self._publish)
             self._call(self._become_ready, loaded, engine)
             engine.run()
         except UnsupportedModel as refused:
@@ -121,38 +161,49 @@ class Service:
 
     def _become_ready(self, loaded: Loaded, engine: "Engine") -> None:
         self._loaded, self._engine = loaded, engine
-        self.lifecycle.ready(artifacts=loaded.artifacts, warning=loaded.warning, parameters=loaded.config.parameters)
+        facts = {"artifacts": loaded.programs.artifacts, "revision": loaded.revision, "parameters": loaded.config.parameters}
+        self.lifecycle.ready(warning=loaded.warning, **facts)
 
     def _fail(self, reason: str) -> None:
         self.lifecycle.fail(reason)
-        for receiver in self._open:
-            receiver.put_nowait(None)
+        self.cut(ApiError(500, "The engine failed while it answered.", code="engine_failed"))
         self.failed.set()
+
+    def cut(self, error: ApiError) -> None:
+        """End every answer in flight with an error."""
+        for generation in self._open:
+            generation.arrive(error)
 
     @staticmethod
     def _fan_out(deliveries: list[Delivery]) -> None:
         for delivery in deliveries:
-            delivery.request.receiver.put_nowait(delivery)
+            delivery.request.receiver.arrive(delivery)
 
     async def prompt_ids(self, ask: Ask) -> list[int]:
         """The prompt as token ids. Raises ApiError."""
-        from .text import TemplateRefused
-
         loaded = self._require_ready()
-        if isinstance(ask.prompt, list) and not ask.chat:
-            ids = ask.prompt
-        else:
-            try:
-                text = loaded.codec.chat_text(ask.prompt) if ask.chat else ask.prompt
-            except TemplateRefused as refused:
-                raise wrong("messages", str(refused)) from refused
-            encode = loaded.codec.encode
-            # A chat template writes the special tokens itself.
-            ids = await asyncio.to_thread(encode, text, not ask.chat) if len(text) > LONG_TEXT_CHARS else encode(text, not ask.chat)
-        for field, tokens in (("prompt", ids), ("resume_token_ids", ask.resume_token_ids)):
+        ids = ask.prompt if isinstance(ask.prompt, list) and not ask.chat else await self._encoded(ask, loaded)
+        for field, tokens in (("prompt", ids), ("resume_token_ids", ask.resume_token_ids), ("stop_token_ids", ask.stop_token_ids)):
             if any(token >= loaded.config.vocab_size for token in tokens):
                 raise wrong(field, f"token ids must be below {loaded.config.vocab_size}")
         return ids
+
+    @staticmethod
+    async def _encoded(ask: Ask, loaded: Loaded) -> list[int]:
+        from .text import TemplateRefused
+
+        field = "messages" if ask.chat else "prompt"
+        try:
+            text = loaded.codec.chat_text(ask.prompt) if ask.chat else ask.prompt
+            text.encode()
+        except TemplateRefused as refused:
+            raise wrong(field, str(refused)) from refused
+        except UnicodeEncodeError:
+            raise wrong(field, "holds half a surrogate pair, which is no character") from None
+        add_special = not ask.chat  # a chat template writes the special tokens itself
+        if len(text) > LONG_TEXT_CHARS:
+            return await asyncio.to_thread(loaded.codec.encode, text, add_special)
+        return loaded.codec.encode(text, add_special)
 
     def _require_ready(self) -> Loaded:
         lifecycle = self.lifecycle
@@ -166,38 +217,50 @@ class Service:
         """Raises ApiError 503 while starting, draining or failed."""
         self._require_ready()
 
-    def submit(self, ask: Ask, prompt_ids: list[int]) -> "Generation":
-        """Accept a request, or raise ApiError; whoever accepts must run the generation or close it."""
+    def submit(self, ask: Ask, prompt_ids: list[int], asker: Asker) -> Generation:
+        """Accept a request, or raise ApiError; whoever accepts must run the generation and close it."""
         loaded = self._require_ready()  # again: a drain may have begun while the body came in
         max_tokens = _answer_room(ask, len(prompt_ids), self.options.max_len)
-        receiver: asyncio.Queue = asyncio.Queue()
+        resumed = len(ask.resume_token_ids)
         request = Request(
             prompt_ids=prompt_ids + ask.resume_token_ids,
-            max_tokens=max_tokens - len(ask.resume_token_ids),
+            max_tokens=max_tokens - resumed,
             sampling=ask.sampling,
             ignore_eos=ask.ignore_eos,
-            receiver=receiver,
+            min_tokens=max(0, ask.min_tokens - resumed),
+            logprobs=ask.logprobs,
+            client=ask.user if asker.tenant is None else asker.tenant,
+            arrived_s=asker.arrived_s,
         )
+        generation = request.receiver = Generation(self, asker.id, ask, request, loaded)
+        _refuse_whole_answers(ask, generation, loaded)
         self._submit_to_engine(request)
         self.requests_total += 1
         self.lifecycle.opened()
-        self._open.add(receiver)
-        return Generation(self, request, ask, loaded)
+        self._open[generation] = None
+        return generation
 
     def _submit_to_engine(self, request: Request) -> None:
-        from .engine import QueueFull
-
         try:
             self._engine.submit(request)
-        except QueueFull:
-            text = f"All {self.options.slots} slots are taken and {self.options.queue_limit} requests wait."
-            raise ApiError(429, text, code="queue_full", retry_after_s=1) from None
+        except QueueFull as full:
+            text = f"All {self.options.slots} slots are taken; {full}."
+            raise ApiError(429, text, code="queue_full", retry_after_s=self._queue_s()) from None
 
-    def close(self, request: Request, reason: str) -> None:
+    def _queue_s(self) -> int:
+        """When all that wait now will have got a slot, if they are like those before."""
+        expected_s = math.ceil(self._held_s * self.waiting / self.options.slots)
+        return min(max(expected_s, 1), RETRY_LIMIT_S)
+
+    def close(self, generation: Generation, reason: str) -> None:
         """The request is over; what the engine still does for it is dropped."""
-        if reason in ("abort", "stop"):
+        request = generation.request
+        if reason != "length":
             self._engine.cancel(request)
-        self._open.discard(request.receiver)
+        if request.scheduled_s is not None:
+            held_s = time.monotonic() - request.scheduled_s
+            self._held_s += (held_s - self._held_s) * SMOOTHING if self._held_s else held_s
+        del self._open[generation]
         self.metrics.finished(reason)
         self.lifecycle.closed()
 
@@ -212,59 +275,15 @@ def _answer_room(ask: Ask, prompt_tokens: int, max_len: int) -> int:
         text = f"The prompt has {prompt_tokens} tokens and the answer may have {max(wanted, 1)}; this worker holds {max_len} together."
         param = "max_tokens" if room >= 1 else "messages" if ask.chat else "prompt"
         raise ApiError(413, text, param=param, code="context_length_exceeded")
+    if ask.min_tokens > wanted:
+        raise wrong("min_tokens", f"must be at most the {wanted} tokens that the answer may have")
     if len(ask.resume_token_ids) >= wanted:
         raise wrong("resume_token_ids", f"holds {len(ask.resume_token_ids)} tokens, and the answer may have {wanted}")
     return wanted
 
 
-class Generation:
-    """One accepted request on its way to a client."""
-
-    def __init__(self, service: Service, request: Request, ask: Ask, loaded: Loaded) -> None:
-        from .text import AnswerText
-
-        self._service = service
-        self._request = request
-        self._resumed = len(ask.resume_token_ids)
-        self._text = AnswerText(loaded.codec, ask.stops)
-        self._text.push(ask.resume_token_ids)  # the client has this part already
-        self._made = 0
-        self._last_s: float | None = None
-        self._end = "abort"  # what it is unless the last token gets out
-
-    @property
-    def usage(self) -> Usage:
-        """Tokens so far; an answer that was resumed counts as one answer."""
-        return Usage(len(self._request.prompt_ids) - self._resumed, self._resumed + self._made)
-
-    async def parts(self) -> AsyncIterator[Part]:
-        """The answer, a piece for each step or for as many steps as the client was slow. Raises ApiError 500 if the engine fails."""
-        while True:
-            deliveries = [await self._request.receiver.get()]
-            while not self._request.receiver.empty():
-                deliveries.append(self._request.receiver.get_nowait())
-            if None in deliveries:
-                self._end = "error"
-                raise ApiError(500, "The engine failed while it answered.", code="engine_failed")
-            part = self._part(deliveries)
-            yield part
-            if part.finish_reason:
-                self._end = part.finish_reason
-                return
-
-    def _part(self, deliveries: list[Delivery]) -> Part:
-        text, token_ids, reason = "", [], None
-        for delivery in deliveries:
-            token_ids += delivery.token_ids
-            self._last_s = self._service.metrics.tokens(self._request, len(delivery.token_ids), self._last_s)
-            reason = delivery.finish_reason
-            text += self._text.push(delivery.token_ids[:-1] if reason == "stop" else delivery.token_ids)
-            if self._text.stopped:
-                reason = "stop"
-                break
-        self._made += len(token_ids)
-        return Part(text + self._text.finish() if reason else text, token_ids, reason)
-
-    def close(self) -> None:
-        """Give back what the request holds; call it once, however the answer ended."""
-        self._service.close(self._request, self._end)
+def _refuse_whole_answers(ask: Ask, generation: Generation, loaded: Loaded) -> None:
+    """Raises ApiError where the tokens to be resumed end an answer: there is nothing to continue."""
+    ends = ask.stop_token_ids if ask.ignore_eos else ask.stop_token_ids.union(loaded.config.eos_ids)
+    if generation.is_over_already or not ends.isdisjoint(ask.resume_token_ids):
+        raise wrong("resume_token_ids", "hold the end of the answer, so that nothing is left to continue")

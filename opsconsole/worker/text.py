@@ -1,8 +1,10 @@
 """Between words and tokens: the tokenizer, the chat template, and text that appears piece by piece as tokens arrive."""
 
 import json
+import re
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,23 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from .config import UnsupportedModel
 
+
+def _byte_letters() -> list[str]:
+    """The letter for each byte: itself where it can be printed, else the next one from 256 on (OpenAI's GPT-2 encoder)."""
+    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    beyond = count(256)
+    return [chr(byte if byte in printable else next(beyond)) for byte in range(256)]
+
+
 UNFINISHED = "\N{REPLACEMENT CHARACTER}"
 LONGEST_CHARACTER_TOKENS = 8
 """After so many tokens that still form no character the bytes are simply not text, and are shown as they are."""
+
+LETTER_BYTES = {letter: byte for byte, letter in enumerate(_byte_letters())}
+"""How byte-level tokenizers write each byte."""
+SPACE_LETTER = "\N{LOWER ONE EIGHTH BLOCK}"
+BYTE_TOKEN = re.compile("<0x[0-9A-F]{2}>")
+"""How the other ones write a space, and a byte for which they have no token."""
 
 BYTE_CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
@@ -33,6 +49,9 @@ class TextCodec:
         self._tokenizer = tokenizer
         self._special_tokens = special_tokens
         self._template = _compile_template(chat_template) if chat_template else None
+        self._written_out = tokenizer.get_added_tokens_decoder().keys()
+        """Tokens that were added to the vocabulary as plain text."""
+        self._is_byte_level = "ByteLevel" in repr(tokenizer.decoder)
 
     @property
     def vocab_size(self) -> int:
@@ -47,13 +66,26 @@ class TextCodec:
         """Text of token ids, special tokens left out."""
         return self._tokenizer.decode(list(token_ids), skip_special_tokens=True)
 
+    def token_bytes(self, token_id: int) -> bytes:
+        """What one token stands for; a special token for its own name. Several may be needed for one character."""
+        token = self._tokenizer.id_to_token(token_id)
+        if token is None:  # checkpoints may pad their vocabulary
+            return b""
+        if token_id in self._written_out:
+            return token.encode()
+        if self._is_byte_level and all(letter in LETTER_BYTES for letter in token):
+            return bytes(LETTER_BYTES[letter] for letter in token)
+        if BYTE_TOKEN.fullmatch(token):
+            return bytes([int(token[3:5], 16)])
+        return token.replace(SPACE_LETTER, " ").encode()
+
     def chat_text(self, messages: list[dict[str, Any]]) -> str:
         """The prompt that the checkpoint's template makes of a conversation. Raises TemplateRefused."""
         if self._template is None:
             raise TemplateRefused("this model has no chat template; use /v1/completions")
         try:
             return self._template.render(messages=messages, add_generation_prompt=True, **self._special_tokens)
-        except (TemplateError, TypeError, ValueError, KeyError) as error:
+        except Exception as error:  # a template is a program: it may fail in any way on messages it was not made for
             raise TemplateRefused(f"the model's chat template refuses these messages: {error}") from error
 
 
@@ -117,9 +149,11 @@ def _raise_in_template(message: str) -> None:
 class AnswerText:
     """The text of one answer as it grows. It holds back what may still change: half characters, and half stop strings."""
 
-    def __init__(self, codec: TextCodec, stops: Sequence[str] = ()) -> None:
+    def __init__(self, codec: TextCodec, stops: Sequence[str] = (), min_tokens: int = 0) -> None:
         self._codec = codec
         self._stops = [stop for stop in stops if stop]
+        self._min_tokens = min_tokens
+        """Stop strings are looked for in the text of the tokens after these."""
         self._token_ids: list[int] = []
         self._context_start = 0
         """Some tokens look different after a space, so new ones are decoded together with those from here on."""
@@ -127,6 +161,8 @@ class AnswerText:
         self._held_back = ""
         self.stopped = False
         """Whether a stop string was met; the text ends before it."""
+        self.length_chars = 0
+        """Characters that the tokens so far stand for, those held back and a stop string included."""
 
     def push(self, token_ids: Sequence[int]) -> str:
         """Add tokens; returns the text that is now certain."""
@@ -152,10 +188,12 @@ class AnswerText:
         if after.endswith(UNFINISHED) and not at_end and pending < LONGEST_CHARACTER_TOKENS:
             return ""
         self._context_start, self._read = self._read, len(self._token_ids)
-        return after[len(before) :]
+        text = after[len(before) :]
+        self.length_chars += len(text)
+        return text
 
     def _hold_stops(self, text: str) -> str:
-        if not self._stops:
+        if not self._stops or len(self._token_ids) <= self._min_tokens:
             return text
         text = self._held_back + text
         found = [at for at in (text.find(stop) for stop in self._stops) if at >= 0]

@@ -10,6 +10,7 @@ In `qkv` the query heads of a group lie beside their key and value head, so that
 """
 
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from safetensors import SafetensorError, safe_open
 from .config import ModelConfig, UnsupportedModel
 
 Params = dict[str, Any]
+Draw = Callable[..., Any]
+"""Called with the sizes of an array, gives one."""
 GetTensor = Callable[..., np.ndarray]
 
 
@@ -104,25 +107,39 @@ def _fuse_gate_up(get: GetTensor, config: ModelConfig, prefix: str, kind: str) -
     return np.ascontiguousarray(np.moveaxis(fused, -1, 0)) if tail else fused
 
 
-def random_params(config: ModelConfig, seed: int, dtype: Any) -> Params:
-    """Weights drawn from a seed, for `random:tiny` and tests; only shapes without biases are drawn."""
+def numpy_draw(seed: int, dtype: Any) -> Draw:
+    """Normal numbers of standard deviation 0.02, made on the host: the same on every machine."""
     generator = np.random.Generator(np.random.SFC64(seed))
+    return lambda *shape: (generator.standard_normal(shape, dtype=np.float32) * 0.02).astype(dtype, copy=False)
+
+
+def device_draw(seed: int, dtype: Any) -> Draw:
+    """The same kind of numbers, but others, made on the device: gigabytes of them would take the host minutes."""
+    import jax
+
+    root, counter = jax.random.key(seed), count()
+    draw = jax.jit(lambda key, shape: jax.random.normal(key, shape, dtype) * 0.02, static_argnums=1)
+    return lambda *shape: draw(jax.random.fold_in(root, next(counter)), shape)
+
+
+def random_params(config: ModelConfig, draw: Draw) -> Params:
+    """Weights drawn for `random:SIZE` and tests; only shapes without biases are drawn."""
     hidden, ffn, group = config.hidden_size, config.ffn_size, config.group_size
 
-    def draw(*shape: int) -> np.ndarray:
-        return (generator.standard_normal(shape, dtype=np.float32) * 0.02).astype(dtype, copy=False)
+    params: Params = {"embedding": draw(config.vocab_size, hidden)}
+    ones = np.ones(hidden, params["embedding"].dtype)
 
     def layer() -> Params:
         return {
-            "attention_norm": np.ones(hidden, dtype),
-            "mlp_norm": np.ones(hidden, dtype),
+            "attention_norm": ones,
+            "mlp_norm": ones,
             "qkv": draw(hidden, config.kv_heads, group + 2, config.head_dim),
             "attention_out": draw(config.heads * config.head_dim, hidden),
             "gate_up": draw(hidden, 2, ffn),
             "down": draw(ffn, hidden),
         }
 
-    params: Params = {"embedding": draw(config.vocab_size, hidden), "final_norm": np.ones(hidden, dtype)}
+    params["final_norm"] = ones
     params["layers"] = [layer() for _ in range(config.layers)]
     if not config.tied_embeddings:
         params["output"] = draw(hidden, config.vocab_size)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from opsconsole.worker import environment
+from opsconsole.worker.options import Options
 
 environment.prepare()  # before anything imports numpy or jax, as the worker itself does
 
@@ -30,19 +31,23 @@ def artifacts(tmp_path_factory):
 class RunningEngine:
     """An engine on its thread, asked and awaited from a test."""
 
-    def __init__(self, loaded):
+    def __init__(self, options):
+        from opsconsole.worker.admission import Admission
         from opsconsole.worker.engine import Engine
+        from opsconsole.worker.loading import load
 
-        self.loaded = loaded
-        self.engine = Engine(loaded.runner, loaded.config.eos_ids, 64, self._publish)
+        self.loaded = load(options, lambda phase: None, lambda text: None)
+        self.engine = Engine(self.loaded.runner, self.loaded.config.eos_ids, Admission(1000, 1_000_000), self._publish)
+        self.scores = {}
         self._answers = {}
         self._thread = threading.Thread(target=self.engine.run)
         self._thread.start()
 
     def _publish(self, deliveries):
-        for request, token_ids, reason, _ in deliveries:
+        for request, token_ids, reason, scores in deliveries:
             tokens, done = self._answers[request]
             tokens.extend(token_ids)
+            self.scores.setdefault(request, []).extend(scores or ())
             if reason:
                 done.set()
 
@@ -63,9 +68,7 @@ class RunningEngine:
 @pytest.fixture(scope="session")
 def demo_engine(artifacts):
     pytest.importorskip("jax")
-    from opsconsole.worker.loading import load
-
-    running = RunningEngine(load(str(DEMO_MODEL), SLOTS, MAX_LEN, artifacts, lambda phase: None, lambda text: None))
+    running = RunningEngine(Options(str(DEMO_MODEL), "demo", slots=SLOTS, max_len=MAX_LEN, artifacts=artifacts))
     yield running
     running.stop()
 
@@ -73,8 +76,9 @@ def demo_engine(artifacts):
 class WorkerProcess:
     """`python -m opsconsole.worker` on a free port."""
 
-    def __init__(self, *arguments):
-        command = [sys.executable, "-m", "opsconsole.worker", "--port", "0", *map(str, arguments)]
+    def __init__(self, *arguments, port=0):
+        address = [] if port is None else ["--port", port]
+        command = [sys.executable, "-m", "opsconsole.worker", *map(str, [*address, *arguments])]
         self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.events = []
 
@@ -90,10 +94,10 @@ class WorkerProcess:
     def url(self):
         return f"http://127.0.0.1:{next(event['port'] for event in self.events if event['event'] == 'listening')}"
 
-    def ask(self, path, body=None, method=None):
+    def ask(self, path, body=None, method=None, headers=()):
         """(status, headers, body); a body that is no bytes is sent as JSON."""
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-        request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json"}, method=method)
+        request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json", **dict(headers)}, method=method)
         try:
             with urllib.request.urlopen(request, timeout=PATIENCE_S) as response:
                 return response.status, response.headers, response.read()
@@ -119,8 +123,8 @@ def start_worker(artifacts):
     """Start workers that end with the test."""
     started = []
 
-    def start(*arguments, model=DEMO_MODEL):
-        worker = WorkerProcess("--model", model, "--slots", SLOTS, "--max-len", MAX_LEN, "--artifacts", artifacts, *arguments)
+    def start(*arguments, model=DEMO_MODEL, port=0):
+        worker = WorkerProcess("--model", model, "--slots", SLOTS, "--max-len", MAX_LEN, "--artifacts", artifacts, *arguments, port=port)
         started.append(worker)
         return worker
 

@@ -14,21 +14,23 @@ jax = pytest.importorskip("jax")
 import numpy as np  # noqa: E402
 
 from opsconsole.worker.artifacts import DIGEST_BYTES, ArtifactStore, UnsafeFolder, digest  # noqa: E402
+from opsconsole.worker.compiling import Programs, identity  # noqa: E402
 from opsconsole.worker.config import ModelConfig, Rope  # noqa: E402
 from opsconsole.worker.model import empty_cache  # noqa: E402
-from opsconsole.worker.programs import Shapes, build_programs, identity, idle_state  # noqa: E402
-from opsconsole.worker.weights import random_params  # noqa: E402
+from opsconsole.worker.programs import Shapes, idle_state  # noqa: E402
+from opsconsole.worker.weights import numpy_draw, random_params  # noqa: E402
 
 CONFIG = ModelConfig("llama", 32, 16, 1, 2, 1, 8, 24, 1e-5, Rope(), 32, tied_embeddings=True)
 SHAPES = Shapes(slots=1, max_len=8, prefill_lengths=(8,), attention_lengths=(8,), widths=(1,))
-LEADING = (random_params(CONFIG, 0, np.float32), empty_cache(CONFIG, 1, 8, np.float32), idle_state(1))
+LEADING = (random_params(CONFIG, numpy_draw(0, np.float32)), empty_cache(CONFIG, 1, 8, np.float32), idle_state(1))
 
 
 def build(store):
-    programs, how = build_programs(CONFIG, SHAPES, LEADING, store)
-    cache, state, tokens = programs["decode-1x8"](*jax.device_put(LEADING))
-    assert np.asarray(tokens).tolist() == [-1]  # it runs, and an idle slot makes nothing
-    return how
+    programs = Programs(CONFIG, SHAPES, LEADING, store)
+    programs.prepare(programs.names)
+    cache, state, result = programs["decode-1x8"](*jax.device_put(LEADING))
+    assert np.asarray(result)[:, 0].tolist() == [-1]  # it runs, and an idle slot makes nothing
+    return programs.artifacts
 
 
 @pytest.fixture
@@ -105,24 +107,50 @@ def test_a_key_that_others_could_read_proves_nothing(stock):
     assert stat.S_IMODE((stock / "key").stat().st_mode) == 0o600 and (stock / "key").read_bytes() != before
 
 
-def test_who_waits_for_the_lock_finds_the_programs_there(folder, stocked):
+def test_who_waits_for_the_lock_finds_the_program_there(folder, stocked):
     key = digest(identity(CONFIG, SHAPES, LEADING))
-    store, heard, results = ArtifactStore(folder), [], []
+    store, heard = ArtifactStore(folder), []
     waits = threading.Event()
 
     def tell(text):
         heard.append(text)
         waits.set()
 
-    second = threading.Thread(target=lambda: results.append(build_programs(CONFIG, SHAPES, LEADING, ArtifactStore(folder), tell)[1]))
-    with store.lock(key, waiting=lambda: None):
+    late = Programs(CONFIG, SHAPES, LEADING, ArtifactStore(folder), tell)
+    second = threading.Thread(target=late.prepare, args=(["decode-1x8"],))
+    with store.lock(f"{key}-decode-1x8", waiting=lambda: None):
         second.start()
         assert waits.wait(30)
-        for name, program in build_programs(CONFIG, SHAPES, LEADING, ArtifactStore(stocked))[0].items():
-            store.save(key, name, program)
+        store.save(key, "decode-1x8", ArtifactStore(stocked).load(key, "decode-1x8"))
     second.join(60)
-    assert results == ["hit"]
+    assert (late.ready, late.artifacts) == (["decode-1x8"], "hit")
     assert "waiting for another worker" in heard[0] and heard[-1] is None
+
+
+def test_a_cold_start_needs_the_programs_that_can_do_everything_and_a_warm_one_the_cheapest(folder, stocked):
+    shapes = Shapes(slots=4, max_len=8, prefill_lengths=(4, 8), attention_lengths=(4, 8), widths=(1, 4))
+    leading = (LEADING[0], empty_cache(CONFIG, 4, 8, np.float32), idle_state(4))
+    assert Programs(CONFIG, shapes, leading, ArtifactStore(folder)).first() == ["chunk-8", "decode-4x8"]
+    assert Programs(CONFIG, SHAPES, LEADING, ArtifactStore(stocked)).first() == ["prefill-8", "decode-1x8"]
+
+
+def test_who_needs_a_program_takes_the_cheapest_there_is_or_waits(stock):
+    programs, ready = Programs(CONFIG, SHAPES, LEADING, ArtifactStore(stock)), []
+    programs.prepare(["chunk-8"])
+    assert programs.pick(["prefill-8", "chunk-8"]) == "chunk-8"
+    programs.prepare_rest(lambda: ready.append(len(programs.ready)))
+    assert programs.pick(["decode-1x8"]) == "decode-1x8"
+    programs.stop()
+    assert ready == [2, 3]
+    assert programs.pick(["prefill-8", "chunk-8"]) == "prefill-8"
+
+
+def test_a_failure_beside_is_told_to_who_waits(stock, monkeypatch):
+    programs = Programs(CONFIG, SHAPES, LEADING, ArtifactStore(stock))
+    monkeypatch.setattr(programs, "_fetch", lambda program: 1 / 0)
+    programs.prepare_rest(lambda: None)
+    with pytest.raises(ZeroDivisionError):
+        programs.pick(["decode-1x8"])
 
 
 def test_programs_that_no_start_uses_are_forgotten(stock):

@@ -9,7 +9,9 @@ pytest.importorskip("jax")
 
 import numpy as np  # noqa: E402
 
-from opsconsole.worker.engine import Engine, QueueFull  # noqa: E402
+from opsconsole.worker.admission import Admission, QueueFull  # noqa: E402
+from opsconsole.worker.engine import Engine  # noqa: E402
+from opsconsole.worker.outcome import COLUMNS  # noqa: E402
 from opsconsole.worker.programs import Shapes  # noqa: E402
 from opsconsole.worker.request import Request, Sampling  # noqa: E402
 
@@ -20,6 +22,7 @@ class NotingRunner:
     """Says token 5 for ever, or what its script says next; notes each step."""
 
     shapes = Shapes(slots=2, max_len=40, prefill_lengths=(4, 8), attention_lengths=(40,), widths=(1, 2))
+    packs, cold = True, None
 
     def __init__(self):
         self.steps = []
@@ -38,7 +41,13 @@ class NotingRunner:
         return self._tokens()
 
     def _tokens(self):
-        return np.full(2, self.script.popleft() if self.script else 5)
+        return np.full((2, COLUMNS), self.script.popleft() if self.script else 5, np.int32)
+
+    def prepare_rest(self, on_ready):
+        self.steps.append("the rest")
+
+    def stop(self):
+        self.steps.append("stopped")
 
 
 class Bench:
@@ -46,7 +55,7 @@ class Bench:
 
     def __init__(self, queue_limit=2):
         self.runner, self.delivered = NotingRunner(), []
-        self.engine = Engine(self.runner, (EOS,), queue_limit, self.delivered.extend)
+        self.engine = Engine(self.runner, (EOS,), Admission(queue_limit, 1000), self.delivered.extend)
 
     def submit(self, length, max_tokens=3, **settings):
         request = Request([1] * length, max_tokens, Sampling(), **settings)
@@ -173,3 +182,37 @@ def test_a_cut_answer_continues_with_the_same_tokens(demo_engine, temperature):
         for request, tokens, cut in zip(requests_of(texts, temperature), whole, cuts, strict=True)
     ]
     assert demo_engine.answers(rest) == [tokens[cut:] for tokens, cut in zip(whole, cuts, strict=True)]
+
+
+def test_no_end_token_comes_before_the_least_number_of_tokens(demo_engine):
+    texts = prompts(6)
+
+    def lengths(**settings):
+        return [len(tokens) for tokens in demo_engine.answers([Request(text, 60, Sampling(0.0), **settings) for text in texts])]
+
+    free, held = lengths(), lengths(min_tokens=40)
+    assert min(free) < 40 <= min(held)
+    assert [length for length in free if length >= 40] == [held[index] for index, length in enumerate(free) if length >= 40]
+
+
+def test_scores_are_those_of_the_chosen_tokens_and_change_nothing(demo_engine):
+    texts = prompts(4)
+    plain = demo_engine.answers(requests_of(texts, 1.0, max_tokens=12))
+    asked = requests_of(texts, 1.0, max_tokens=12)
+    for request, count in zip(asked, (0, 1, 5, 20), strict=True):
+        request.logprobs = count
+    assert demo_engine.answers(asked) == plain
+    for request, tokens in zip(asked, plain, strict=True):
+        scores = demo_engine.scores[request]
+        assert len(scores) == len(tokens) and all(len(score.likeliest) == request.logprobs for score in scores)
+        for token, score in zip(tokens, scores, strict=True):
+            told = dict(score.likeliest)
+            assert list(told.values()) == sorted(told.values(), reverse=True)
+            assert told.get(token, score.logprob) == pytest.approx(score.logprob)
+            assert score.logprob <= 0 and sum(np.exp(list(told.values()))) <= 1.0001
+
+
+def test_the_best_score_of_a_greedy_answer_is_its_own(demo_engine):
+    request = Request(prompts(1)[0], 16, Sampling(0.0), ignore_eos=True, logprobs=2)
+    tokens = demo_engine.answers([request])[0]
+    assert [score.likeliest[0][0] for score in demo_engine.scores[request]] == tokens

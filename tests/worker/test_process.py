@@ -14,7 +14,10 @@ from tests.worker.conftest import MAX_LEN, SLOTS  # noqa: E402
 
 LONG = {"prompt": [300] * 8, "max_tokens": 200, "temperature": 0, "ignore_eos": True, "stream": True}
 QUESTION = [{"role": "user", "content": "What does XID 79 mean?"}]
-STATE_KEYS = "state phase reason model slots max_len running waiting in_flight requests_total artifacts pid".split()
+STATE_KEYS = (
+    "state phase reason model slots max_len running waiting in_flight "
+    "requests_total tokens_total prompt_tokens_total revision artifacts programs pid requests"
+).split()
 
 
 def chunks_of(raw):
@@ -39,7 +42,9 @@ def test_it_listens_first_and_says_what_it_does(start_worker):
     ready = worker.wait_for("ready")
     assert [event["phase"] for event in worker.events if event["event"] == "phase"] == ["import", "load", "compile", "warm"]
     assert worker.ask("/readyz")[0] == 200
-    assert worker.state() | {"state": "READY", "phase": None, "artifacts": ready["artifacts"]} == worker.state()
+    state = worker.state()
+    assert state | {"state": "READY", "phase": None, "artifacts": ready["artifacts"], "in_flight": 0, "requests": []} == state
+    assert state["revision"]
     worker.terminate()
     assert worker.wait() == 0
 
@@ -161,6 +166,10 @@ async def test_sigterm_finishes_every_stream_and_a_second_ends_at_once(start_wor
         assert [status for status, _, raw in await asyncio.gather(*streams) if text_of(raw)] == [200] * 8
         lost = await asyncio.gather(*doomed, return_exceptions=True)
     assert any(isinstance(each, aiohttp.ClientError) for each in lost)
+    cut, ended = [await asyncio.to_thread(impatient.wait_for, event) for event in ("cut", "ended")]
+    assert cut["cut"] == len(set(cut["ids"])) == 24 - sum(ended["requests"].values()) > 0
+    assert (ended["status"], ended["reason"]) == (128 + signal.SIGTERM, f"a second signal cut {cut['cut']} requests")
+    assert impatient.process.stdout.read() == ""
     assert (worker.wait(), impatient.wait()) == (0, 128 + signal.SIGTERM)
 
 

@@ -6,7 +6,8 @@ jax = pytest.importorskip("jax")
 
 import numpy as np  # noqa: E402
 
-from opsconsole.worker.sampling import choose  # noqa: E402
+from opsconsole.worker import outcome  # noqa: E402
+from opsconsole.worker.sampling import choose, result, withhold  # noqa: E402
 
 LOGITS = np.log(np.array([0.5, 0.3, 0.15, 0.05], np.float32))
 chosen = jax.jit(choose)
@@ -45,3 +46,26 @@ def test_the_same_seed_repeats_and_another_differs():
 
 def test_a_draw_depends_on_its_own_row_only():
     assert (draw(rows=64)[:8] == draw(rows=8)).all()
+
+
+def test_withheld_tokens_are_never_chosen():
+    blocked = np.array([True, False])
+    logits = np.asarray(withhold(np.stack([LOGITS, LOGITS]), (0, 2), blocked))
+    assert (logits[0, [0, 2]] == -np.inf).all() and (logits[0, [1, 3]] == LOGITS[[1, 3]]).all()
+    assert (logits[1] == LOGITS).all()
+    assert withhold(LOGITS[None], (), blocked) is not None
+
+
+def test_a_result_tells_scores_to_who_asks():
+    logits = np.stack([LOGITS + 3.0, LOGITS])
+    told = np.asarray(jax.jit(result)(logits, np.array([1, 0], np.int32), np.array([True, False])))
+    assert outcome.tokens_of(told) == [1, 0]
+    score = outcome.score_of(told, 0, 3)
+    assert [token for token, _ in score.likeliest] == [0, 1, 2]
+    np.testing.assert_allclose([score.logprob, *(value for _, value in score.likeliest)], np.log([0.3, 0.5, 0.3, 0.15]), rtol=1e-5)
+    assert len(outcome.score_of(told, 0, outcome.LIKELIEST).likeliest) == 4  # a vocabulary of four has no more
+
+
+def test_nobody_pays_for_scores_that_nobody_wants():
+    told = np.asarray(jax.jit(result)(LOGITS[None], np.array([2], np.int32), np.array([False])))
+    assert outcome.tokens_of(told) == [2] and (told[:, 1:] == 0).all()

@@ -7,8 +7,9 @@ pytest.importorskip("ml_dtypes")
 
 import numpy as np  # noqa: E402
 
-from opsconsole.worker.config import TINY, UnsupportedModel, read_config  # noqa: E402
-from opsconsole.worker.weights import load_params, random_params  # noqa: E402
+from opsconsole.worker.config import UnsupportedModel, read_config  # noqa: E402
+from opsconsole.worker.source import TINY  # noqa: E402
+from opsconsole.worker.weights import load_params, numpy_draw, random_params  # noqa: E402
 from tests.worker.checkpoints import draw_tensors, write_checkpoint  # noqa: E402
 
 
@@ -43,6 +44,6 @@ def test_damaged_and_absent_weights_are_refused(tmp_path):
 
 
 def test_random_weights_follow_their_seed():
-    first, again, other = (random_params(TINY, seed, np.float32)["embedding"] for seed in (1, 1, 2))
+    first, again, other = (random_params(TINY, numpy_draw(seed, np.float32))["embedding"] for seed in (1, 1, 2))
     assert (first == again).all() and (first != other).any()
     assert 0.8e6 < TINY.parameters < 1.3e6
