@@ -18,11 +18,12 @@ from opsconsole.core.text import clean
 
 POLL_S = 1.0
 TIMEOUT_S = 0.8
+RESUMING_ENGINE = "jax"
 ANSWER_LIMIT_BYTES = 1024 * 1024
 
 
-Route = tuple[str, str, str, int, int]
-"""(model, worker, node, port, slots)"""
+Route = tuple[str, str, str, int, int, bool]
+"""(model, worker, node, port, slots, whether it can go on with an answer that another began)"""
 
 
 def routes_of(fleet: Fleet, withheld: Collection[str]) -> list[Route]:
@@ -32,7 +33,7 @@ def routes_of(fleet: Fleet, withheld: Collection[str]) -> list[Route]:
     """
     reachable = {node.name for node, serves in zip(fleet.roster.nodes, np.isin(fleet.reach, (LIVE, STALE, HUNG)), strict=True) if serves}
     return [
-        (worker.model, worker.name, worker.node, worker.port, worker.slots or 1)
+        (worker.model, worker.name, worker.node, worker.port, worker.slots or 1, worker.engine == RESUMING_ENGINE)
         for worker in fleet.workers
         if worker.state == "READY" and worker.port and worker.node in reachable and worker.name not in withheld
     ]
@@ -59,9 +60,9 @@ class RouteFile:
 
     def _replace(self, models: list[str], routes: list[Route]) -> None:
         by_model: dict[str, list[dict]] = {model: [] for model in models}
-        for model, worker, node, port, slots in routes:
+        for model, worker, node, port, slots, resumes in routes:
             url = f"http://{self._addresses.get(node, '127.0.0.1')}:{port}"
-            by_model.setdefault(model, []).append({"worker": worker, "url": url, "slots": slots})
+            by_model.setdefault(model, []).append({"worker": worker, "url": url, "slots": slots, "resumes": resumes})
         fresh = self._path.with_suffix(".new")
         with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             json.dump({"models": by_model}, file, indent=1)

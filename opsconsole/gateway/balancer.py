@@ -26,6 +26,8 @@ class Worker:
     name: str
     url: str
     slots: int
+    resumes: bool = False
+    """Whether it can go on with an answer that another worker began."""
 
 
 Routes = Mapping[str, tuple[Worker, ...]]

@@ -26,6 +26,7 @@ class Metrics:
         self._registry.register(_Depths(balancer))
         self.requests = self._counter("requests", "Requests that have ended", "model", "outcome")
         self.retries = self._counter("retries", "Requests queued again since a worker did not take them", "model", "worker")
+        self.moves = self._counter("moves", "Streams that went on at another worker when this one cut them", "model", "worker")
         self.routes_broken = self._counter("routes_broken", "Times the routes file could not be used")
         self.queue_wait_s = self._histogram("queue_wait_seconds", "Time from arrival to a worker that took it")
         self.ttft_s = self._histogram("time_to_first_token_seconds", "Time from arrival to the first bytes of a stream")

@@ -2,7 +2,8 @@
 
 The journey: read the body for its model; get a ticket; wait for a worker; send the body to it. If the worker cannot be reached,
 or answers 503 or 429, it has not begun: the worker rests and the request queues again at its old place. From any other answer on,
-the request is that worker's, and whatever comes of it is passed on as it is: a second worker never gets it.
+the request is that worker's, and whatever comes of it is passed on as it is: a second worker never gets it. There is one way
+further: a stream of a worker that can be resumed goes on at another one, from the very next token (see `continuation`).
 """
 
 import asyncio
@@ -13,8 +14,10 @@ from aiohttp import web
 
 from opsconsole.gateway import refusals
 from opsconsole.gateway.balancer import QueueFull, Seat, Ticket, UnknownModel
+from opsconsole.gateway.continuation import continuation_of
 from opsconsole.gateway.desk import Desk
 from opsconsole.gateway.metrics import Metrics
+from opsconsole.gateway.passage import Passage
 
 BODY_LIMIT_MIB = 32
 CONNECT_TIMEOUT_S = 3.0
@@ -28,7 +31,6 @@ HELD_BACK = frozenset((
     "host", "content-length", "expect",  # these belong to one connection too
     "accept-encoding",  # a compressed stream could not be ended with an error event
 ))
-ENDINGS = (b"data: [DONE]", b"data:[DONE]")
 
 
 def open_session() -> aiohttp.ClientSession:
@@ -56,10 +58,15 @@ class Proxy:
         model, outcome = "", "cancelled"
         self.open_requests += 1
         try:
-            body, asked_model = await self._read(request)
-            ticket = self._admit(asked_model)
-            model = asked_model
-            response, outcome = await self._serve(request, body, ticket)
+            body, document = await self._read(request)
+            ticket = self._admit(document["model"])
+            model = document["model"]
+            ttft_s = self._metrics.ttft_s.labels(model)
+            arrived_s = ticket.arrived_s
+            passage = Passage(
+                request, body, ticket, continuation_of(document), lambda: ttft_s.observe(self._loop.time() - arrived_s)
+            )
+            response, outcome = await self._serve(passage)
             return response
         except refusals.Refusal as refusal:
             outcome = refusal.outcome
@@ -68,7 +75,7 @@ class Proxy:
             self.open_requests -= 1
             self._metrics.requests.labels(model, outcome).inc()
 
-    async def _read(self, request: web.Request) -> tuple[bytes, str]:
+    async def _read(self, request: web.Request) -> tuple[bytes, dict]:
         if self.stopping:
             raise refusals.stopping()
         try:
@@ -78,10 +85,9 @@ class Proxy:
             raise refusals.too_large(BODY_LIMIT_MIB) from None
         except (ValueError, RecursionError):
             raise refusals.bad_request("the body is not JSON") from None
-        model = document.get("model") if isinstance(document, dict) else None
-        if not isinstance(model, str):
+        if not isinstance(document, dict) or not isinstance(document.get("model"), str):
             raise refusals.bad_request('the body names no "model"')
-        return body, model
+        return body, document
 
     def _admit(self, model: str) -> Ticket:
         try:
@@ -91,18 +97,31 @@ class Proxy:
         except QueueFull:
             raise refusals.queue_full(model) from None
 
-    async def _serve(self, request: web.Request, body: bytes, ticket: Ticket) -> tuple[web.StreamResponse, str]:
+    async def _serve(self, passage: Passage) -> tuple[web.StreamResponse, str]:
+        """Give the request to workers until one has answered it; a stream may take several."""
+        ticket = passage.ticket
         while True:
-            seat = await self._take(ticket)
+            try:
+                seat = await self._take(ticket)
+            except refusals.Refusal as refusal:
+                if passage.response is None:
+                    raise
+                return await passage.end_with_error(str(refusal))
             waited_s = self._loop.time() - ticket.arrived_s
             try:
-                upstream = await self._begin(request, body, seat)
+                upstream = await self._begin(passage, seat)
                 if upstream:
-                    self._metrics.queue_wait_s.labels(ticket.model).observe(waited_s)
+                    if passage.response is None:
+                        self._metrics.queue_wait_s.labels(ticket.model).observe(waited_s)
                     async with upstream:
-                        return await self._pass_on(request, upstream, ticket, seat)
+                        answered = await self._pass_on(passage, upstream, seat)
+                    if answered:
+                        return answered
+                    self._metrics.moves.labels(ticket.model, seat.worker.name).inc()
+                    ticket.arrived_s = self._loop.time()  # waits for the next worker as long as any other request may
+                else:
+                    self._metrics.retries.labels(ticket.model, seat.worker.name).inc()
                 self._desk.rest(seat)
-                self._metrics.retries.labels(ticket.model, seat.worker.name).inc()
             finally:
                 self._desk.release(seat)
 
@@ -112,15 +131,19 @@ class Proxy:
         except TimeoutError:
             raise refusals.queue_timeout(ticket.model, self._desk.queue_timeout_s) from None
 
-    async def _begin(self, request: web.Request, body: bytes, seat: Seat) -> aiohttp.ClientResponse | None:
+    async def _begin(self, passage: Passage, seat: Seat) -> aiohttp.ClientResponse | None:
         """Send the request to the worker. None: it has certainly not begun it."""
+        request = passage.request
         headers = {name: value for name, value in request.headers.items() if name.lower() not in HELD_BACK}
         try:
             upstream = await self._session.post(
-                seat.worker.url + request.path_qs, data=body, headers=headers, allow_redirects=False)
+                seat.worker.url + request.path_qs, data=passage.body_for(seat), headers=headers | passage.more_headers,
+                allow_redirects=False)
         except UNREACHED:
             return None
         except aiohttp.ClientError as error:
+            if passage.response is not None:
+                return None  # it made nothing of it: what it may have begun is nobody's
             raise refusals.broken(seat.worker.name, _say(error)) from error
         if upstream.status in NOT_BEGUN:
             upstream.close()
@@ -128,59 +151,23 @@ class Proxy:
         return upstream
 
     async def _pass_on(
-        self, request: web.Request, upstream: aiohttp.ClientResponse, ticket: Ticket, seat: Seat
-    ) -> tuple[web.StreamResponse, str]:
+        self, passage: Passage, upstream: aiohttp.ClientResponse, seat: Seat
+    ) -> tuple[web.StreamResponse, str] | None:
+        """The response and its outcome; None: it was cut, and another worker may go on."""
+        worker = seat.worker.name
         headers = {name: value for name, value in upstream.headers.items() if name.lower() not in HELD_BACK}
-        headers["X-Opsconsole-Worker"] = seat.worker.name
+        headers["X-Opsconsole-Worker"] = worker
         if upstream.status == 200 and upstream.content_type == "text/event-stream":
-            response = web.StreamResponse(headers=headers)
-            return response, await self._pass_stream(request, upstream, response, ticket, seat)
+            passage.begin(headers)
+            return await passage.copy(upstream, seat)
+        if passage.response is not None:
+            return await passage.refused(worker, upstream.status)
         try:
             answer = await upstream.read()
         except aiohttp.ClientError as error:
-            raise refusals.broken(seat.worker.name, _say(error)) from error
+            raise refusals.broken(worker, _say(error)) from error
         outcome = "ok" if upstream.status < 500 else "worker_error"
         return web.Response(status=upstream.status, headers=headers, body=answer), outcome
-
-    async def _pass_stream(
-        self, request: web.Request, upstream: aiohttp.ClientResponse, response: web.StreamResponse, ticket: Ticket, seat: Seat
-    ) -> str:
-        reason = "the stream ended early"
-        whole = False
-        try:
-            await response.prepare(request)
-            try:
-                whole = await self._copy_lines(upstream.content, response, ticket)
-            except aiohttp.ClientPayloadError as error:
-                reason = _say(error)
-            if not whole:
-                message = f"worker {seat.worker.name} failed while it answered: {reason}"
-                await response.write(refusals.error_event("broken", message))
-                response.force_close()
-            await response.write_eof()
-        except ConnectionResetError:
-            return "cancelled"
-        return "ok" if whole else "broken"
-
-    async def _copy_lines(self, content: aiohttp.StreamReader, response: web.StreamResponse, ticket: Ticket) -> bool:
-        """Pass whole lines on as they come; False: the stream ended without its last event.
-
-        Half a line is kept back until its rest comes, so that an error event never lands inside a cut one.
-        """
-        held = b""
-        whole = False
-        first = True
-        async for chunk in content.iter_any():
-            lines, newline, held = (held + chunk).rpartition(b"\n")
-            if not newline:
-                continue
-            await response.write(lines + newline)
-            if first:
-                first = False
-                self._metrics.ttft_s.labels(ticket.model).observe(self._loop.time() - ticket.arrived_s)
-            if event := lines.rstrip():
-                whole = event.endswith(ENDINGS)
-        return whole
 
 
 def _say(error: Exception) -> str:

@@ -16,7 +16,7 @@ class BrokenRoutes(ValueError):
 
 
 def parse_routes(text: str) -> Routes:
-    """Routes from the text of the file: {"models": {MODEL: [{"worker": NAME, "url": URL, "slots": N}, ...]}}."""
+    """Routes from the text of the file: {"models": {MODEL: [{"worker": NAME, "url": URL, "slots": N, "resumes": true}, ...]}}."""
     try:
         document = json.loads(text)
     except ValueError as error:
@@ -47,7 +47,10 @@ def _parse_worker(place: str, entry: object) -> Worker:
         raise BrokenRoutes(f"{place}.url is not an http address")
     if not isinstance(slots, int) or isinstance(slots, bool) or slots < 1:
         raise BrokenRoutes(f"{place}.slots is not a whole number above 0")
-    return Worker(name, url.rstrip("/"), slots)
+    resumes = entry.get("resumes", False)
+    if not isinstance(resumes, bool):
+        raise BrokenRoutes(f"{place}.resumes is not true or false")
+    return Worker(name, url.rstrip("/"), slots, resumes)
 
 
 def _is_http(url: str) -> bool:

@@ -24,7 +24,7 @@ def names(routes):
 
 def test_only_ready_workers_with_a_port_that_are_not_on_their_way_out():
     assert names(routes_of(FLEET, ())) == ["w1", "w3"]
-    assert routes_of(FLEET, {"w1"}) == [("demo", "w3", "n2", 4003, 4)]
+    assert routes_of(FLEET, {"w1"}) == [("demo", "w3", "n2", 4003, 4, True)]
 
 
 def test_a_hung_node_keeps_its_routes_and_an_unreachable_one_does_not():
@@ -39,9 +39,10 @@ def test_the_file_is_replaced_only_when_routes_change(tmp_path):
     first = path.stat()
     file.write(["demo"], [])
     assert path.stat().st_ino == first.st_ino and first.st_mode & 0o777 == 0o600
-    file.write(["demo", "big"], [("demo", "w1", "n1", 4001, 4), ("demo", "w3", "n2", 4003, 8)])
+    file.write(["demo", "big"], [("demo", "w1", "n1", 4001, 4, True), ("demo", "w3", "n2", 4003, 8, False)])
     assert json.loads(path.read_text()) == {"models": {"big": [], "demo": [
-        {"worker": "w1", "url": "http://127.0.0.1:4001", "slots": 4}, {"worker": "w3", "url": "http://10.0.0.2:4003", "slots": 8}]}}
+        {"worker": "w1", "url": "http://127.0.0.1:4001", "slots": 4, "resumes": True},
+        {"worker": "w3", "url": "http://10.0.0.2:4003", "slots": 8, "resumes": False}]}}
     assert not path.with_suffix(".new").exists()
 
 

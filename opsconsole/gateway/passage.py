@@ -1,0 +1,120 @@
+"""One request's way through the gateway: what goes to each worker that gets it, and what its client has been sent so far."""
+
+from collections.abc import AsyncIterator, Callable
+
+import aiohttp
+from aiohttp import web
+
+from opsconsole.gateway import refusals
+from opsconsole.gateway.balancer import Seat, Ticket
+from opsconsole.gateway.continuation import MOVES_LIMIT, Continuation
+
+ENDINGS = (b"data: [DONE]", b"data:[DONE]")
+
+Answered = tuple[web.StreamResponse, str]
+"""The response, and the word that the metrics count it under."""
+
+
+class Passage:
+    """From the client to one worker, or, for a stream that can be resumed, to several in turn."""
+
+    def __init__(
+        self, request: web.Request, body: bytes, ticket: Ticket, continuation: Continuation | None, on_first_bytes: Callable[[], None]
+    ) -> None:
+        self.request, self.ticket = request, ticket
+        self._on_first_bytes: Callable[[], None] | None = on_first_bytes
+        self.response: web.StreamResponse | None = None
+        """The stream to the client, once it has begun."""
+        self._body = body
+        self._continuation = continuation
+
+    def body_for(self, seat: Seat) -> bytes:
+        """What this worker is sent: the client's own words, unless it can resume or has to."""
+        return self._continuation.body() if self._continuation and seat.worker.resumes else self._body
+
+    @property
+    def more_headers(self) -> dict[str, str]:
+        """A worker that goes on with an answer bears its id."""
+        answer_id = self._continuation.answer_id if self._continuation else None
+        return {"X-Request-Id": answer_id} if answer_id else {}
+
+    def begin(self, headers: dict[str, str]) -> None:
+        """Begin the stream to the client, if it has not begun before."""
+        if self.response is None:
+            self.response = web.StreamResponse(headers=headers)
+
+    async def _write(self, content: bytes) -> None:
+        await self.response.write(content)
+        if self._on_first_bytes:
+            self._on_first_bytes()
+            self._on_first_bytes = None
+
+    async def copy(self, upstream: aiohttp.ClientResponse, seat: Seat) -> Answered | None:
+        """Pass a worker's stream on; None when it was cut and another worker may go on."""
+        going_on = self._continuation if self._continuation and seat.worker.resumes else None
+        reason = "the stream ended early"
+        whole = False
+        try:
+            if not self.response.prepared:
+                await self.response.prepare(self.request)
+            try:
+                whole = await (self._copy_events(upstream, going_on) if going_on else self._copy_lines(upstream))
+            except aiohttp.ClientPayloadError as error:
+                reason = str(error) or type(error).__name__
+            if whole:
+                await self.response.write_eof()
+                return self.response, "ok"
+            said = going_on.failure if going_on else ""
+            if going_on and self._may_move():
+                return None
+            return await self.end_with_error(f"worker {seat.worker.name} failed while it answered: {said or reason}")
+        except ConnectionResetError:
+            return self.response, "cancelled"
+
+    async def refused(self, worker: str, status: int) -> Answered | None:
+        """A further worker does not go on: if the fault is its own, another may."""
+        if status >= 500 and self._may_move():
+            return None
+        return await self.end_with_error(f"worker {worker} would not go on with it (status {status})")
+
+    def _may_move(self) -> bool:
+        if self._continuation.moves == MOVES_LIMIT:
+            return False
+        self._continuation.forget_failure()
+        return True
+
+    async def end_with_error(self, message: str) -> Answered:
+        """The stream can not go on: its client has to hear it, not to guess it."""
+        try:
+            await self.response.write(refusals.error_event("broken", message))
+            self.response.force_close()
+            await self.response.write_eof()
+        except ConnectionResetError:
+            return self.response, "cancelled"
+        return self.response, "broken"
+
+    async def _copy_events(self, upstream: aiohttp.ClientResponse, going_on: Continuation) -> bool:
+        async for lines in _whole_lines(upstream.content):
+            events = b"".join(going_on.take(line) for line in lines.split(b"\n"))
+            if events:
+                await self._write(events)
+        return going_on.is_whole
+
+    async def _copy_lines(self, upstream: aiohttp.ClientResponse) -> bool:
+        """Pass lines on as they are; False: the stream ended without its last event."""
+        whole = False
+        async for lines in _whole_lines(upstream.content):
+            await self._write(lines)
+            if event := lines.rstrip():
+                whole = event.endswith(ENDINGS)
+        return whole
+
+
+async def _whole_lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Lines as they come, several at once where they came so. Half a line is kept back until its rest comes, so that nothing of
+    the gateway's own ever lands inside a cut one."""
+    held = b""
+    async for chunk in content.iter_any():
+        lines, newline, held = (held + chunk).rpartition(b"\n")
+        if newline:
+            yield lines + newline
