@@ -1,5 +1,6 @@
 """Stopping a worker so that no request is lost: no more admitted, every one finished, then the signal, then the proof."""
 
+import json
 import signal
 import socket
 import time
@@ -17,6 +18,8 @@ EXIT_LIMIT_S = 30.0
 """How long an idle worker may take to end after SIGTERM."""
 TERM_TO_KILL_S = 5.0
 KILL_LIMIT_S = 5.0
+HAND_OVER_LIMIT_S = 10.0
+"""How long the clients of cut requests, which is the gateway, may take to read that they were cut."""
 STOP_DEADLINE_S = 10.0
 
 
@@ -57,8 +60,8 @@ class Tally:
 def drain(order, node):
     """Answers: progress once a second; then stopped and proven, or held, or aborted."""
     deadline_s = finite(order.get("deadline_s"))
-    if deadline_s is None or deadline_s < 0 or order.get("on_deadline", "hold") not in ("hold", "abort"):
-        yield refuse("deadline_s must be a number of seconds and on_deadline hold or abort")
+    if deadline_s is None or deadline_s < 0 or order.get("on_deadline", "hold") not in ("hold", "migrate", "abort"):
+        yield refuse("deadline_s must be a number of seconds and on_deadline hold, migrate or abort")
         return
     yield from _alone(order, node, lambda watched: _drain(watched, node, deadline_s, order.get("on_deadline", "hold")))
 
@@ -156,6 +159,9 @@ def _at_deadline(watched, node, tally, on_deadline):
     if on_deadline == "hold":
         yield refuse("deadline: %s; held" % tally.said(), **tally.detail(held=True, in_flight=tally.now))
         return
+    if on_deadline == "migrate":
+        yield from _hand_over(watched, node, tally)
+        return
     yield progress("deadline: %s; SIGTERM" % tally.said(), in_flight=tally.now)
     processes.send_signal(watched.record, node.board.boot_id, signal.SIGTERM)
     _wait_for_exit(watched, TERM_TO_KILL_S, tally)
@@ -170,7 +176,35 @@ def _at_deadline(watched, node, tally, on_deadline):
     yield finish("aborted with %s in flight" % _or_unknown(aborted), **tally.detail(aborted=aborted, proof=_proof(watched.record)))
 
 
-def _end(watched, node, tally):
+def _hand_over(watched, node, tally):
+    """Cut what is left with an error that makes the gateway go on with it at other workers; then as after any drain."""
+    moved = _cut(watched.record)
+    if moved is None:
+        yield refuse("deadline: %s; the worker could not hand over; held" % tally.said(), **tally.detail(held=True, in_flight=tally.now))
+        return
+    yield progress("deadline: %d handed over to other workers" % moved, in_flight=tally.now)
+    end_mono = time.monotonic() + HAND_OVER_LIMIT_S
+    tally.quiet_looks = 0
+    while tally.quiet_looks < QUIET_LOOKS_NEEDED and time.monotonic() < end_mono and watched.check_process():
+        time.sleep(POLL_S)
+        tally.look()
+    if tally.quiet_looks < QUIET_LOOKS_NEEDED:
+        yield refuse("after handing over: %s; held" % tally.said(), **tally.detail(held=True, in_flight=tally.now, moved=moved))
+        return
+    yield _end(watched, node, tally, moved=moved)
+
+
+def _cut(record):
+    """How many requests the worker cut for others to go on with; None when it did not take the order."""
+    try:
+        status, body = fetch(local_address(record.host), record.port, "/cut", method="POST")
+        count = json.loads(body).get("cut") if status == 200 else None
+    except (NoAnswer, ValueError, AttributeError):
+        return None
+    return count if isinstance(count, int) and not isinstance(count, bool) and 0 <= count < 2**31 else None
+
+
+def _end(watched, node, tally, **more):
     """SIGTERM to an idle worker and the proof that it is gone: process, its session, its port."""
     processes.send_signal(watched.record, node.board.boot_id, signal.SIGTERM)
     if not _wait_for_exit(watched, EXIT_LIMIT_S):
@@ -182,8 +216,8 @@ def _end(watched, node, tally):
         left = _what_is_left(watched.record)
     _mark_stopped(watched, node)
     if left:
-        return refuse("ORPHAN: %s" % left, **tally.detail())
-    return finish("stopped", **tally.detail(proof=_proof(watched.record)))
+        return refuse("ORPHAN: %s" % left, **tally.detail(**more))
+    return finish("stopped", **tally.detail(proof=_proof(watched.record), **more))
 
 
 def _wait_for_exit(watched, limit_s, tally=None):

@@ -58,8 +58,8 @@ def launch(settings, model: str, node: str, gpus: tuple[int, ...], count: int, r
 @click.command()
 @click.argument("targets", nargs=-1, required=True, metavar="WORKER|NODE...")
 @click.option("--deadline", type=Duration(), default="10m", show_default=True, help="How long requests may take to finish.")
-@click.option("--on-deadline", type=click.Choice(("hold", "abort")), default="hold",
-              show_default=True, help="Then keep waiting, or stop anyway.")
+@click.option("--on-deadline", type=click.Choice(("hold", "migrate", "abort")), default="hold",
+              show_default=True, help="Then keep waiting, let other workers go on with them, or stop anyway.")
 @_acting
 def drain(settings, targets: tuple[str, ...], deadline: float, on_deadline: str, reason: str, **how: bool) -> int:
     """Take workers, or all workers of nodes, out: no new requests, what is in flight finishes, then they stop."""

@@ -26,7 +26,11 @@ def plan_lines(plan: Plan) -> list[str]:
     return [clean(line, 400) for line in lines]
 
 
-_AT_DEADLINE = {"hold": "hold: nothing is stopped while requests are in flight", "abort": "abort: stop anyway and count what is lost"}
+_AT_DEADLINE = {
+    "hold": "hold: nothing is stopped while requests are in flight",
+    "migrate": "migrate: other workers go on with what is in flight, from the next token",
+    "abort": "abort: stop anyway and count what is lost",
+}
 
 
 def plan_json(plan: Plan) -> dict[str, Any]:

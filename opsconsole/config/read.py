@@ -90,7 +90,8 @@ def _model(table: Table) -> Model:
     objective = table.within("objective")
     model = Model(
         table.name("name"), table.name("engine", "jax"), table.text("checkpoint"), table.whole("gpus", 1, 1, 64),
-        table.number("gpu_share", 1.0, 0.01, 1.0), table.whole("slots", 8, 1, 4096), table.whole("max_len", 512, 1, 10_000_000), table.whole("min_ready", 0, 0, 100_000),
+        table.number("gpu_share", 1.0, 0.01, 1.0), table.whole("slots", 8, 1, 4096), table.whole("max_len", 512, 1, 10_000_000),
+        table.whole("min_ready", 0, 0, 100_000),
         objective.number("ttft_p95_ms", None, 0.001, 1e9), objective.number("itl_p95_ms", None, 0.001, 1e9),
         _tokens(table, "tokens_per_day"),
     )

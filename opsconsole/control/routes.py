@@ -14,11 +14,11 @@ import numpy as np
 
 from opsconsole.core.events import Routed
 from opsconsole.core.fleet import HUNG, LIVE, STALE, Fleet
+from opsconsole.core.place import RESUMING_ENGINE
 from opsconsole.core.text import clean
 
 POLL_S = 1.0
 TIMEOUT_S = 0.8
-RESUMING_ENGINE = "jax"
 ANSWER_LIMIT_BYTES = 1024 * 1024
 
 

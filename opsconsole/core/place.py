@@ -6,6 +6,8 @@ import numpy as np
 
 from opsconsole.core.fleet import LIVE, Fleet, Model
 
+RESUMING_ENGINE = "jax"
+"""Workers of this engine can go on with an answer that another of them began."""
 GONE = ("STOPPED", "FAILED")
 """States in which a worker holds no GPU."""
 FREE_BELOW_SHARE = 0.10

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from opsconsole.core.fleet import LIVE, REACH_WORDS, Fleet, Model, Worker
 from opsconsole.core.guards import out_at_once, power_refusal
-from opsconsole.core.place import GONE, free_gpus, place
+from opsconsole.core.place import GONE, RESUMING_ENGINE, free_gpus, place
 from opsconsole.core.steps import Drain, Intent, Launch, Plan, Step, Undrain
 
 
@@ -103,7 +103,7 @@ def _drain(fleet: Fleet, intent: Drain, under_way: Collection[Step]) -> Plan:
         return Plan(intent, title, refusal=refusal)
     if busy := _busy(workers, under_way):
         return Plan(intent, title, refusal=busy, conflict=True)
-    refusal = _unreachable(fleet, workers) or _below_minimum(fleet, workers)
+    refusal = _unreachable(fleet, workers) or _below_minimum(fleet, workers) or _cannot_move(fleet, intent, workers)
     if refusal:
         return Plan(intent, title, refusal=refusal)
     steps = tuple(_drain_step(worker, intent) for worker in workers)
@@ -173,6 +173,20 @@ def _below_minimum(fleet: Fleet, workers: list[Worker]) -> str:
         ready, left = _ready(fleet, model.name), _left(fleet, model.name, workers)
         if left < min(ready, model.min_ready):
             return f"{model.name} would have {left} ready workers, its minimum is {model.min_ready} (now {ready}); launch one first"
+    return ""
+
+
+def _cannot_move(fleet: Fleet, intent: Drain, workers: list[Worker]) -> str:
+    """Why requests could not go on elsewhere, where that is asked for."""
+    if intent.on_deadline != "migrate":
+        return ""
+    if not fleet.router_queue:
+        return "--on-deadline migrate needs the gateway: " + (fleet.router_cause or "the fleet file names no router")
+    for worker in workers:
+        if worker.engine != RESUMING_ENGINE:
+            return f"{worker.name} is a {worker.engine} worker: only {RESUMING_ENGINE} workers can go on with each other's requests"
+        if not _left(fleet, worker.model, workers):
+            return f"{worker.model} has no other ready worker that could go on with the requests of {worker.name}"
     return ""
 
 

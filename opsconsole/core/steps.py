@@ -25,7 +25,7 @@ class Drain:
     targets: tuple[str, ...]
     deadline_s: float = 600.0
     on_deadline: str = "hold"
-    """hold: stay draining and say so; abort: stop anyway and count what was lost."""
+    """hold: stay draining and say so; migrate: other workers go on with what is in flight; abort: stop anyway, count what was lost."""
     reason: str = ""
     actor: str = ""
 

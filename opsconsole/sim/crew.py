@@ -149,6 +149,9 @@ class Crew:
             self._stop(worker, at)
         elif at - worker.since < float(order.get("deadline_s") or 0.0):
             yield from _say(worker, True, False, f"{left} in flight", in_flight=left)
+        elif order.get("on_deadline") == "migrate":
+            yield from _say(worker, True, True, f"stopped, {left} moved", **detail, moved=left, proof=f"pid {worker.pid} is gone")
+            self._stop(worker, at)
         elif order.get("on_deadline") == "abort":
             yield from _say(worker, True, True, f"aborted with {left} in flight", **detail, aborted=left)
             self._stop(worker, at)

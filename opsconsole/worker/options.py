@@ -42,7 +42,7 @@ class Options:
 
 def parse_options(arguments: Sequence[str] | None = None) -> Options:
     """Read the command line; wrong usage ends the process with status 2."""
-    parser = _parser()
+    parser = command_line()
     said = parser.parse_args(arguments)
     _check_hosts(parser, said)
     if said.name is None:
@@ -58,17 +58,20 @@ exit status: 0 ended as told, nothing was lost; 1 could not start, or failed; 2 
 """
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
+    """What the worker understands."""
     parser = argparse.ArgumentParser(
         prog="python -m opsconsole.worker",
-        description="Serve one model over HTTP.",
+        description="Serve one model over HTTP. With `build` as the first word, compile what a later start needs (see build --help).",
         epilog=EXIT_STATUSES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_model(parser)
     _add_address(parser)
     parser.add_argument("--name", help="what clients call the model (default: the folder's name)")
-    parser.add_argument("--queue-limit", type=_at_least(0), default=64, help="requests that may wait for a slot (default: %(default)s)")
+    parser.add_argument(
+        "--queue-limit", type=_at_least(0), default=64, metavar="N", help="requests that may wait for a slot (default: %(default)s)"
+    )
     parser.add_argument(
         "--queue-tokens",
         type=_at_least(1),
@@ -101,14 +104,22 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", required=True, help="checkpoint folder, or random:SIZE[?seed=N] (tiny, 13m, 135m, 8b) for weights drawn from a seed"
     )
-    parser.add_argument("--slots", type=_at_least(1), default=4, help="requests that run at once (default: %(default)s)")
-    parser.add_argument("--max-len", type=_at_least(2), default=512, help="tokens of prompt and answer together (default: %(default)s)")
-    parser.add_argument("--artifacts", type=_path, help="folder of compiled programs (default: opsconsole/artifacts in the cache folder)")
+    parser.add_argument("--slots", type=_at_least(1), default=4, metavar="N", help="requests that run at once (default: %(default)s)")
+    parser.add_argument(
+        "--max-len", type=_at_least(2), default=512, metavar="N", help="tokens of prompt and answer together (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--artifacts", type=_path, metavar="PATH", help="folder of compiled programs (default: opsconsole/artifacts in the cache folder)"
+    )
     parser.add_argument(
         "--tensor-parallel", type=_at_least(1), default=1, metavar="N", help="devices that share the model (default: %(default)s)"
     )
     parser.add_argument(
-        "--dtype", choices=("auto", "float32", "bfloat16"), default="auto", help="default: float32 on a CPU, bfloat16 elsewhere"
+        "--dtype",
+        choices=("auto", "float32", "bfloat16"),
+        default="auto",
+        metavar="TYPE",
+        help="float32, bfloat16 or auto: float32 on a CPU, bfloat16 elsewhere (default: %(default)s)",
     )
     parser.add_argument(
         "--memory-fraction",
@@ -120,8 +131,10 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 
 def _add_hosts(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("one model on several hosts", "start the same command on each, with its own --host-index")
-    group.add_argument("--hosts", type=_at_least(1), default=1, metavar="N", help="how many (default: %(default)s)")
-    group.add_argument("--host-index", type=_at_least(0), default=0, metavar="I", help="0 is the one that takes requests")
+    group.add_argument("--hosts", type=_at_least(1), default=1, metavar="N", help="hosts that share the model (default: %(default)s)")
+    group.add_argument(
+        "--host-index", type=_at_least(0), default=0, metavar="I", help="which of them this is; 0 is the one that takes requests"
+    )
     group.add_argument(
         "--coordinator", metavar="HOST:PORT", help="where the hosts meet: an address of host 0; PORT and the one after it have to be free"
     )
@@ -142,7 +155,7 @@ def _check_hosts(parser: argparse.ArgumentParser, said: argparse.Namespace) -> N
 
 def _add_address(parser: argparse.ArgumentParser) -> None:
     where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--port", type=_at_least(0), help="0 takes any free one and says which")
+    where.add_argument("--port", type=_at_least(0), metavar="N", help="0 takes any free one and says which")
     where.add_argument("--uds", type=_path, metavar="PATH", help="listen on a unix socket (mode 0600) instead")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument(

@@ -13,6 +13,7 @@ from .access import Access
 from .answers import AnswerFormat
 from .api import ApiError, parse_body, wrong
 from .complaints import complain
+from .lifecycle import narrate
 from .sending import UNREAD_LIMIT_S, Stream, send_whole
 from .service import Asker, Service
 
@@ -47,6 +48,7 @@ class Routes:
             "/state": ("GET", self.state),
             "/drain": ("POST", self.drain),
             "/undrain": ("POST", self.undrain),
+            "/cut": ("POST", self.cut),
             "/metrics": ("GET", self.metrics),
         }
         for path, (method, handler) in handlers.items():
@@ -95,6 +97,15 @@ class Routes:
         if not self._service.lifecycle.undrain():
             raise ApiError(409, "This worker has been told to end and cannot be put back.", code="ending")
         return web.json_response(self._service.snapshot())
+
+    async def cut(self, http: web.Request) -> web.Response:
+        """End every answer in flight with an error, for a gateway to go on with it elsewhere; only while draining."""
+        if self._service.lifecycle.state not in ("DRAINING", "DRAINED"):
+            raise ApiError(409, "This worker is not draining; what it has in flight is its own to finish.", code="not_draining")
+        count = len(self._service.open_ids())
+        narrate("cut", count=count, why="handed over")
+        self._service.cut(ApiError(503, "This worker hands its requests over; ask another.", code="handed_over", retry_after_s=1))
+        return web.json_response({"cut": count, **self._service.snapshot()})
 
     async def metrics(self, http: web.Request) -> web.Response:
         """For Prometheus."""

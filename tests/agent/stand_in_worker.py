@@ -1,7 +1,8 @@
 """A worker without a model, started as `worker_python` would be: it serves what the agent asks for and misbehaves as its checkpoint says.
 
 Checkpoints: quick | crash | slow:SECONDS | busy:COUNT:SECONDS (in flight for so long after the drain begins) | stubborn:COUNT
-(for ever in flight, deaf to SIGTERM) | mute (answers nothing once it was ready) | deadlock (as stubborn, but idle).
+(for ever in flight, deaf to SIGTERM) | movable:COUNT (for ever in flight until /cut) | sticky:COUNT (even then) |
+mute (answers nothing once it was ready) | deadlock (as stubborn, but idle).
 """
 
 import argparse
@@ -36,7 +37,7 @@ class Stand:
         self.numbers = [float(number) for number in numbers]
         self.begun = time.monotonic()
         self.drained_at = None
-        self.in_flight = int(self.numbers[0]) if self.kind in ("busy", "stubborn") else 0
+        self.in_flight = int(self.numbers[0]) if self.kind in ("busy", "stubborn", "movable", "sticky") else 0
 
     def is_ready(self):
         return self.kind != "slow" or time.monotonic() - self.begun > self.numbers[0]
@@ -72,6 +73,10 @@ def handler(stand):
                 self.reply(200, METRICS.format(running=stand.running(), tokens=tokens))
 
         def do_POST(self):
+            if self.path == "/cut":
+                cut, stand.in_flight = stand.in_flight, 0 if stand.kind == "movable" else stand.in_flight
+                self.reply(200 if stand.kind in ("movable", "sticky") else 404, json.dumps({"cut": cut}))
+                return
             stand.drained_at = None if self.path == "/undrain" else stand.drained_at or time.monotonic()
             self.reply(200, "{}")
 

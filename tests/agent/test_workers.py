@@ -160,6 +160,21 @@ def test_abort_kills_and_counts(agent):
     assert not is_alive(pid)
 
 
+def test_migrate_hands_over_what_is_left_and_stops(agent):
+    pid = launch(agent, checkpoint="movable:2")["detail"]["pid"]
+    answer = drain(agent, deadline_s=0.5, on_deadline="migrate")
+    assert answer["ok"] and answer["detail"]["moved"] == 2 and answer["text"] == "stopped", answer
+    assert not is_alive(pid)
+
+
+@pytest.mark.parametrize("checkpoint, why", [("stubborn:2", "could not hand over"), ("sticky:2", "after handing over: 2 in flight")])
+def test_migrate_holds_where_the_worker_does_not_let_go(agent, checkpoint, why):
+    pid = launch(agent, checkpoint=checkpoint)["detail"]["pid"]
+    answer = drain(agent, deadline_s=0.5, on_deadline="migrate")
+    assert not answer["ok"] and answer["detail"]["held"] and why in answer["text"]
+    assert is_alive(pid)
+
+
 def test_unknown_is_never_zero(agent):
     pid = launch(agent, checkpoint="mute")["detail"]["pid"]
     row = agent.worker("w-1", lambda row: row["state"] == "NOT_READY")

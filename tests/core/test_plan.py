@@ -1,7 +1,7 @@
 """Plans as data: each file in plans/ is a situation, an intent, and the steps or the refusal that must come of them.
 
 situation.nodes: {name: {"gpus": N, "workers": [worker fields], "gpu": {row: {column: value}}, "lost": true}},
-4 idle GPUs and no worker unless said.
+4 idle GPUs and no worker unless said; situation.router_queue: the gateway answers and so many requests of each model wait there.
 expect.steps: the texts; expect.refusal: words that must be in it; expect.changes, expect.warnings: as in Plan.
 """
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from opsconsole.core.events import Lost
+from opsconsole.core.events import Lost, Routed
 from opsconsole.core.fleet import HUNG, Model, Policy, Site, opening
 from opsconsole.core.fold import fold
 from opsconsole.core.plan import confirmed_plan, make_plan
@@ -35,6 +35,8 @@ def fleet_of_situation(situation):
     more = {"policy": Policy(**situation.get("policy", {}))}
     if "site" in situation:
         more["sites"] = (Site("ams1", **situation["site"]),)
+    if "router_queue" in situation:
+        events.append(Routed(situation["router_queue"]))
     return fold(opening(roster(tuple(nodes), models=models, **more)), [*events, tick(101.0)])
 
 

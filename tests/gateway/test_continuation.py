@@ -184,7 +184,17 @@ def test_without_another_worker_the_client_hears_of_it(tmp_path):
     assert said(raw) == " w11 w12" and b"no worker of" in raw and not raw.endswith(DONE.encode())
 
 
-def test_real_workers_hand_a_stream_over_when_one_is_killed(start_three, tmp_path):
+def kill(worker):
+    os.kill(worker.process.pid, signal.SIGKILL)
+
+
+def drain_and_cut(worker):
+    """What an agent does at the deadline of a drain with `migrate`."""
+    assert worker.ask("/drain", method="POST")[0] == 200
+    assert json.loads(worker.ask("/cut", method="POST")[2])["cut"] == 1
+
+
+def test_real_workers_hand_a_stream_over_when_one_is_killed_or_drained(start_three, tmp_path):
     openai = pytest.importorskip("openai")
     three = start_three(tmp_path)
 
@@ -194,16 +204,16 @@ def test_real_workers_hand_a_stream_over_when_one_is_killed(start_three, tmp_pat
         async with open_gateway(Settings(tmp_path / "routes.json")) as gateway:
             client = openai.AsyncOpenAI(base_url=f"http://127.0.0.1:{gateway.port}/v1", api_key="none", max_retries=0)
             asked = {"model": "demo", "prompt": "The node", "max_tokens": 200, "extra_body": {"ignore_eos": True}}
-            for sampling in ({"temperature": 0}, {"temperature": 1, "seed": 4}):
+            for end, sampling in ((drain_and_cut, {"temperature": 0}), (kill, {"temperature": 1, "seed": 4})):
                 whole = await client.completions.create(**asked, **sampling)
-                pieces, killed = [], None
+                pieces, left = [], None
                 async for chunk in await client.completions.create(**asked, **sampling, stream=True):
                     pieces.append(chunk.choices[0].text)
                     if len(pieces) == 60:
-                        killed = next(worker for worker in three if worker.state()["running"])
-                        os.kill(killed.process.pid, signal.SIGKILL)
-                assert killed and "".join(pieces) == whole.choices[0].text
-                three.remove(killed)
+                        left = next(worker for worker in three if worker.state()["running"])
+                        await asyncio.to_thread(end, left)
+                assert left and "".join(pieces) == whole.choices[0].text
+                three.remove(left)
 
     asyncio.run(story())
 

@@ -52,7 +52,23 @@ def keys_part() -> str:
     return "\n".join(["| key | id | does |", "| --- | --- | --- |", *rows])
 
 
-PARTS: dict[str, Callable[[], str]] = {"help": help_part, "exit-codes": exit_codes_part, "json": json_part, "keys": keys_part}
+def worker_options_part() -> str:
+    rows = []
+    for action in worker_parser()._actions[1:]:  # the first one is --help
+        told = " ".join([action.option_strings[-1], *([] if action.nargs == 0 else [action.metavar or action.dest.upper()])])
+        rows.append(f"| `{told}` | {(action.help or '') % vars(action)} |")
+    return "\n".join(["| option | |", "| --- | --- |", *rows])
+
+
+def worker_parser():
+    from opsconsole.worker import options
+
+    return options.command_line()
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "help": help_part, "exit-codes": exit_codes_part, "json": json_part, "keys": keys_part, "worker-options": worker_options_part,
+}
 
 
 def part_of(text: str, name: str) -> str:

@@ -14,7 +14,7 @@ from opsconsole.core.fleet import REACH_WORDS, Model, Policy, Site
 from opsconsole.protocol import WORKER_PHASES, WORKER_STATES
 from opsconsole.tui.actions import registry
 from opsconsole.tui.looks import LOOKS
-from tests.house.readme_parts import PARTS, README, part_of
+from tests.house.readme_parts import PARTS, README, part_of, worker_parser
 
 TEXT = README.read_text(encoding="utf-8")
 ROOT = README.parent
@@ -56,6 +56,7 @@ def test_every_command_line_names_a_command_and_options_that_exist():
 def test_every_option_in_the_prose_exists():
     ours = COMMANDS.keys() - {"worker", "gateway"}
     known = options_of(opsconsole).union(*(options_of(opsconsole.get_command(None, name)) for name in ours))
+    known |= set(worker_parser()._option_string_actions)
     prose = re.sub(r"```.*?```", "", TEXT, flags=re.DOTALL)
     for option in re.findall(r"`(--[a-z-]+)", prose):
         assert option in known, option
@@ -76,6 +77,15 @@ def test_the_fleet_file_is_valid_and_complete(tmp_path):
         assert set(table) == {field.name for field in fields(kind)}
     registry(config.keys)
     assert set(re.search(r"theme = .*# (.*)", text)[1].split(", ")) == set(LOOKS)
+
+
+def test_every_path_of_the_worker_is_told_and_no_other():
+    pytest.importorskip("aiohttp")
+    from opsconsole.worker.access import Access
+    from opsconsole.worker.routes import Routes
+
+    served = {resource.canonical for resource in Routes(None, Access(None)).application().router.resources()} - {"/{path}"}
+    assert set(re.findall(r"`(?:GET|POST) (/[\w/]+)`", TEXT)) == served
 
 
 def test_every_word_for_a_state_is_explained_and_no_other():
