@@ -151,8 +151,8 @@ def environment(home: Path) -> dict[str, str]:
     return passed_on | {
         "HOME": str(home), "USER": USER, "LOGNAME": USER, "SHELL": "/bin/sh", "PYTHONPATH": here, "PYTHONDONTWRITEBYTECODE": "1",
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), "/usr/local/bin", "/usr/bin", "/bin"]),
-        # the nodes share what is compiled once, as real nodes share an artifact directory
-        "XDG_CACHE_HOME": str(home.parent / "cache"),
+        # the nodes share what is compiled once, as real nodes share an artifact directory; the next demo finds it too
+        "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"),
     }
 
 
