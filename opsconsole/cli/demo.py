@@ -128,9 +128,12 @@ def _playing(stage: Stage, signals: _Signals, moments: list[dict], headless: boo
     with contextlib.ExitStack() as stack:
         with signals.held():
             stage.open()
-            watching, launching = (stack.enter_context(_attached(stage)) for _ in range(2))
+            models = dict.fromkeys(model for model, _ in stage.fleet.workers)
+            watching, *launching = (stack.enter_context(_attached(stage)) for _ in range(1 + len(models)))
         _wait_until_live(watching)
-        threading.Thread(target=_launch_workers, args=(launching, stage.fleet.workers, say), name="launch", daemon=True).start()
+        for model, session in zip(models, launching, strict=True):
+            nodes = [node for its_model, node in stage.fleet.workers if its_model == model]
+            threading.Thread(target=_launch_workers, args=(session, model, nodes, say), name="launch", daemon=True).start()
         player = Player(stage.fleet, moments, stage.directory, say)
         player.start()
         with signals.held():
@@ -168,14 +171,14 @@ def _wait_until_live(session: Session) -> None:
         time.sleep(0.1)
 
 
-def _launch_workers(session: Session, workers: tuple[tuple[str, str], ...], say: Callable[[str], None]) -> None:
+def _launch_workers(session: Session, model: str, nodes: list[str], say: Callable[[str], None]) -> None:
     """One after the other, as an operator would: the first of a model compiles, the others find that done."""
     from opsconsole.control.session import SessionError
     from opsconsole.core.steps import Launch, Progress
 
     # the session ends with the demo, also in the middle of an answer
     with contextlib.suppress(SessionError, OSError, ValueError):
-        for model, node in workers:
+        for node in nodes:
             plan = session.plan(Launch(model, node=node, reason="demo", actor="demo"))
             if plan.refusal:
                 say(plan.refusal)
