@@ -147,9 +147,20 @@ def place(source: Source, config: ModelConfig, options: Options) -> Placed:
         params = weights.random_params(config, draw(source.seed, dtype))
     cache = empty_cache(config, options.slots, options.max_len, dtype)
     if split is None:
-        return Placed(config, None, jax.device_put(params), jax.device_put(cache), jax.device_put(state))
-    params, cache = split.put(params, split.params(params)), split.put(cache, split.cache)
-    return Placed(config, split, params, cache, split.put(state, dict.fromkeys(state, split.whole)))
+        return Placed(config, None, jax.device_put(params), _on_device(cache, None), jax.device_put(state))
+    params = split.put(params, split.params(params))
+    return Placed(config, split, params, _on_device(cache, split), split.put(state, dict.fromkeys(state, split.whole)))
+
+
+def _on_device(cache: Any, split: "Split | None") -> Any:
+    import jax
+    import jax.numpy as jnp
+
+    if jax.default_backend() == "cpu":  # numpy's zeros cost nothing there, and nothing is compiled to make them
+        return split.put(cache, split.cache) if split else jax.device_put(cache)
+    lies = split.cache if split else jax.tree.map(lambda leaf: None, cache)
+    # Gigabytes of zeros are made where they are needed; sending them there would take seconds.
+    return jax.tree.map(lambda leaf, where: jnp.zeros(leaf.shape, leaf.dtype, device=where), cache, lies, is_leaf=lambda x: x is None)
 
 
 def _dtype(options: Options) -> Any:

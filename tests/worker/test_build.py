@@ -9,6 +9,7 @@ import pytest
 jax = pytest.importorskip("jax")
 pytest.importorskip("safetensors")
 
+from opsconsole.worker import loading  # noqa: E402
 from opsconsole.worker.model import empty_cache  # noqa: E402
 from opsconsole.worker.programs import choose_shapes, idle_state, list_programs  # noqa: E402
 from opsconsole.worker.source import SIZES, TINY, parse_source  # noqa: E402
@@ -82,3 +83,13 @@ def test_the_revision_follows_the_weights(checkpoint):
     (checkpoint / "config.json").write_text(json.dumps(settings | {"rope_theta": 5000.0}))
     assert revision() != before
     assert parse_source("random:tiny").revision() != parse_source("random:tiny?seed=1").revision()
+
+
+def test_an_accelerator_makes_its_cache_itself(monkeypatch):
+    cache = empty_cache(TINY, 2, 8, jax.numpy.dtype("bfloat16"))
+    sent = loading._on_device(cache, None)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    made = loading._on_device(cache, None)
+    for one, other in zip(jax.tree.leaves(sent), jax.tree.leaves(made), strict=True):
+        assert (one.shape, one.dtype, one.sharding) == (other.shape, other.dtype, other.sharding)
+        assert not one.any() and not other.any()
