@@ -25,6 +25,7 @@ COMMANDS = {
     "drain": ("opsconsole.cli.act", "Take workers out without losing a request, then stop them."),
     "undrain": ("opsconsole.cli.act", "Let draining workers take requests again."),
     "history": ("opsconsole.cli.history", "Any series of the past, as a chart, JSON or CSV."),
+    "audit": ("opsconsole.cli.audit", "Who did what, why, and how it ended; --verify checks the record."),
     "config": ("opsconsole.cli.admin", "Write, check and show the fleet file."),
     "doctor": ("opsconsole.cli.doctor", "Find out what keeps nodes from being watched, and the mend."),
     "collect": ("opsconsole.cli.programs", "Watch and keep history without a screen."),

@@ -71,20 +71,23 @@ def _is_ours(path: Path, stack: contextlib.ExitStack) -> bool:
 
 
 async def _collect(config: Config, state_dir: Path, until_idle: bool) -> int:
+    from opsconsole.history.audit import LateAudit
     from opsconsole.history.samples import Recorder
 
     recorder = Recorder(places.history_path(state_dir), hours=config.history_hours)
     recorder.start()
+    audit = LateAudit(places.audit_path(state_dir))
     links, close_links = _links(config)
     try:
-        await _watch(config, state_dir, recorder, links, until_idle)
+        await _watch(config, state_dir, recorder, audit, links, until_idle)
     finally:
         await close_links()
         recorder.close()
+        audit.close()
     return 0
 
 
-async def _watch(config: Config, state_dir: Path, recorder: Any, links: list[Link], until_idle: bool) -> None:
+async def _watch(config: Config, state_dir: Path, recorder: Any, audit: Any, links: list[Link], until_idle: bool) -> None:
     by_name = {link.name: link for link in links}
     hosts = {spec.name: spec.worker_host for spec in config.nodes}
 
@@ -94,7 +97,7 @@ async def _watch(config: Config, state_dir: Path, recorder: Any, links: list[Lin
     def note(kind: str, subject: str, text: str, actor: str) -> None:
         recorder.note(kind, subject, text, actor, time.time())
 
-    performer = Performer(send, note)
+    performer = Performer(send, note, audit)
     counter = Counter(performer, _series_reader(state_dir), _about(config))
     route_file = RouteFile(places.routes_path(state_dir), {spec.name: _worker_address(spec) for spec in config.nodes})
     models = [model.name for model in config.models]

@@ -1,26 +1,38 @@
-"""A confirmed plan carried out: each step's order is sent to its node, its answers become progress until it is done."""
+"""A confirmed plan carried out: each step's order is sent to its node, its answers become progress until it is done.
+
+Without an audit nothing is done: the plan and each order are in it, on disk, before a node hears of them.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from dataclasses import replace
+from typing import Any, Protocol
 
 from opsconsole.core.events import Answered
 from opsconsole.core.ingest import Answer
 from opsconsole.core.steps import Drain, Plan, Progress, Step
+from opsconsole.history.audit import AuditError
 
 ANSWER_LIMIT_S = 15.0
 """A node that has not said a word to an order for so long leaves the step unsure."""
 LAUNCH_LIMIT_S = 900.0
 
 
-class Performer:
-    """Sends orders and joins their answers. send(node, order) says whether the order left; note records who did what."""
+class Auditor(Protocol):
+    def append(self, at: float, kind: str, run: str, actor: str, body: dict[str, Any]) -> Any: ...
 
-    def __init__(self, send: Callable[[str, dict[str, Any]], bool], note: Callable[[str, str, str, str], None]) -> None:
-        self._send, self._note = send, note
+
+class Performer:
+    """Sends orders and joins their answers. send(node, order) says whether the order left; note tells the history who did what."""
+
+    def __init__(
+        self, send: Callable[[str, dict[str, Any]], bool], note: Callable[[str, str, str, str], None], audit: Auditor
+    ) -> None:
+        self._send, self._note, self._audit = send, note, audit
         self._waiting: dict[str, asyncio.Queue[Answer]] = {}
         self.under_way: dict[str, Step] = {}
         """Steps that have not ended, by order id."""
@@ -39,9 +51,25 @@ class Performer:
             self.under_way[order_id] = step
         return self._joined(plan, orders)
 
+    async def _write_down(self, kind: str, run: str, plan: Plan, body: dict[str, Any]) -> str:
+        """"" when it is on disk, else why it is not."""
+        try:
+            await asyncio.to_thread(self._audit.append, time.time(), kind, run, plan.intent.actor, body)
+        except AuditError as error:
+            return str(error)
+        return ""
+
     async def _joined(self, plan: Plan, orders: list[tuple[int, str, Step]]) -> AsyncIterator[Progress]:
         said: asyncio.Queue[Progress | None] = asyncio.Queue()
-        tasks = [asyncio.create_task(self._step(plan, number, order_id, step, said)) for number, order_id, step in orders]
+        run = uuid.uuid4().hex
+        steps = [{"text": step.text, "node": step.node, "worker": step.worker, "order": step.order} for step in plan.steps]
+        trouble = await self._write_down("begin", run, plan, {"title": plan.title, "reason": plan.intent.reason, "steps": steps})
+        if trouble:
+            for number, order_id, step in orders:
+                self.under_way.pop(order_id, None)
+                yield Progress(number, step.worker, step.node, False, True, f"nothing was sent: {trouble}")
+            return
+        tasks = [asyncio.create_task(self._step(plan, run, number, order_id, step, said)) for number, order_id, step in orders]
         left = len(tasks)
         try:
             while left:
@@ -53,7 +81,7 @@ class Performer:
         finally:
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _step(self, plan: Plan, number: int, order_id: str, step: Step, said: asyncio.Queue) -> None:
+    async def _step(self, plan: Plan, run: str, number: int, order_id: str, step: Step, said: asyncio.Queue) -> None:
         queue = self._waiting[order_id] = asyncio.Queue()
         actor, reason = plan.intent.actor, plan.intent.reason
         self._note("action", step.worker, f"{step.text}{': ' + reason if reason else ''}", actor)
@@ -63,11 +91,24 @@ class Performer:
                 self.withheld.add(step.worker)
             else:
                 self.withheld.discard(step.worker)
+            trouble = await self._write_down("order", run, plan, {"id": order_id, "node": step.node, **step.order})
+            if trouble:
+                last = Progress(number, step.worker, step.node, False, True, f"nothing was sent: {trouble}")
+                said.put_nowait(last)
+                return
             async for last in self._answers(number, order_id, step, queue):
+                if last.done:
+                    last = await self._with_receipt(plan, run, order_id, last)
                 said.put_nowait(last)
         finally:
             self._ended(plan, order_id, step, last)
             said.put_nowait(None)
+
+    async def _with_receipt(self, plan: Plan, run: str, order_id: str, last: Progress) -> Progress:
+        """The end of a step once it is in the audit; where it could not be written, the end says so too."""
+        body = {"id": order_id, "node": last.node, "worker": last.worker, "ok": last.ok, "text": last.text, "detail": last.detail}
+        trouble = await self._write_down("receipt", run, plan, body)
+        return replace(last, text=f"{last.text}; AUDIT AT RISK: {trouble}") if trouble else last
 
     async def _answers(self, number: int, order_id: str, step: Step, queue: asyncio.Queue[Answer]) -> AsyncIterator[Progress]:
         if not self._send(step.node, {**step.order, "id": order_id}):

@@ -55,6 +55,10 @@ def socket_path(state_dir: Path) -> Path:
     return prepare(Path("/tmp") / f"opsconsole-{os.getuid()}") / f"{digest}.sock"
 
 
+def audit_path(state_dir: Path) -> Path:
+    return state_dir / "audit.db"
+
+
 def lock_path(state_dir: Path) -> Path:
     return state_dir / "collector.lock"
 

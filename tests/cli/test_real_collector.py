@@ -118,3 +118,11 @@ def test_a_closed_output_is_no_defect(call):
     closing = ["sh", "-c", 'exec "$@" >&-', "sh", *call.command, "nodes"]
     done = subprocess.run(closing, env=call.environment, capture_output=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_what_was_done_is_in_the_audit(call):
+    assert call("launch", "m", "--yes", "--reason", "a try").returncode == 0
+    rows = json.loads(call("audit", "--json").stdout)["rows"]
+    assert [row["kind"] for row in rows[-3:]] == ["begin", "order", "receipt"]
+    assert rows[-3]["reason"] == "a try" and rows[-1]["ok"] and rows[-1]["run"] == rows[-3]["run"]
+    assert "whole" in call("audit", "--verify").stdout

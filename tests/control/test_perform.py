@@ -11,7 +11,20 @@ from opsconsole.core.fleet import Model
 from opsconsole.core.ingest import Answer
 from opsconsole.core.plan import make_plan
 from opsconsole.core.steps import Drain, Launch
+from opsconsole.history.audit import AuditError
 from tests.telemetry import fleet_of, worker_fields
+
+
+class Rows:
+    """An audit in memory, which fails at the kinds of row named in `fails`."""
+
+    def __init__(self):
+        self.rows, self.fails = [], ()
+
+    def append(self, at, kind, run, actor, body):
+        if kind in self.fails:
+            raise AuditError("the audit cannot be written: disk full")
+        self.rows.append((kind, run, actor, body))
 
 
 class Node:
@@ -19,7 +32,8 @@ class Node:
 
     def __init__(self):
         self.orders, self.notes, self.connected = [], [], True
-        self.performer = Performer(self.send, lambda *note: self.notes.append(note))
+        self.audit = Rows()
+        self.performer = Performer(self.send, lambda *note: self.notes.append(note), self.audit)
 
     def send(self, node, order):
         if self.connected:
@@ -104,3 +118,33 @@ async def test_a_launch_under_an_old_name_may_be_routed_again():
 
 async def test_answers_to_unknown_orders_are_ignored():
     Node().performer.answered(Answered("n1", Answer("who", True, True, "", {})))
+
+
+async def test_the_audit_has_the_plan_and_the_order_before_the_node_and_the_receipt_after():
+    node = Node()
+    task = await started(node, DRAIN)
+    assert [row[0] for row in node.audit.rows] == ["begin", "order"]
+    order = node.orders[0][1]
+    node.answer(order, True, True, "stopped", finished=2)
+    await task
+    (_, run, actor, begun), (_, _, _, ordered), (kind, same_run, _, receipt) = node.audit.rows
+    assert (actor, begun["reason"], begun["steps"][0]["worker"]) == ("ana", "fan", "demo-1")
+    assert ordered["id"] == order["id"] and ordered["op"] == "drain" and kind == "receipt" and run == same_run
+    assert receipt["detail"] == {"finished": 2} and receipt["ok"]
+
+
+@pytest.mark.parametrize("fails", ["begin", "order"])
+async def test_without_an_audit_nothing_is_sent(fails):
+    node = Node()
+    node.audit.fails = (fails,)
+    (one,) = await collected(node.performer.perform(DRAIN))
+    assert one.done and not one.ok and one.text == "nothing was sent: the audit cannot be written: disk full"
+    assert not node.orders and not node.performer.under_way and not node.performer.withheld
+
+
+async def test_an_end_that_could_not_be_written_down_says_so():
+    node = Node()
+    node.audit.fails = ("receipt",)
+    task = await started(node, DRAIN)
+    node.answer(node.orders[0][1], True, True, "stopped")
+    assert (await task)[-1].text == "stopped; AUDIT AT RISK: the audit cannot be written: disk full"
