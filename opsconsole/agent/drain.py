@@ -18,6 +18,8 @@ EXIT_LIMIT_S = 30.0
 """How long an idle worker may take to end after SIGTERM."""
 TERM_TO_KILL_S = 5.0
 KILL_LIMIT_S = 5.0
+LET_GO_LIMIT_S = 3.0
+"""How long a drain may take to let go of a worker that is to take requests again."""
 HAND_OVER_LIMIT_S = 10.0
 """How long the clients of cut requests, which is the gateway, may take to read that they were cut."""
 STOP_DEADLINE_S = 10.0
@@ -72,18 +74,34 @@ def stop(order, node):
 
 
 def undrain(order, node):
-    """Admit requests again."""
-    yield from _alone(order, node, lambda watched: _undrain(watched))
+    """Admit requests again; a drain under way lets go of its worker for that, as long as it has not told it to end."""
+    yield from _alone(order, node, lambda watched: _undrain(watched), _taken_back)
 
 
-def _alone(order, node, act):
-    """`act` on the worker while no other order, of this or another agent, may."""
+def _taken_back(node, name, owner):
+    """The worker's lock, from the drain that has it; None when it does not let go."""
+    node.records.ask_back(name)
+    try:
+        end_mono = time.monotonic() + LET_GO_LIMIT_S
+        while time.monotonic() < end_mono:
+            time.sleep(POLL_S / 3)
+            lock = node.records.lock(name, owner)
+            if lock is not None:
+                return lock
+        return None
+    finally:
+        node.records.forget_back(name)
+
+
+def _alone(order, node, act, otherwise=lambda node, name, owner: None):
+    """`act` on the worker while no other order, of this or another agent, may; `otherwise` may get the lock from who has it."""
     name = order["worker"]
     watched = node.board.find(name)
     if watched is None:
         yield refuse("no worker %s on this node" % name)
         return
-    lock = node.records.lock(name, "%s %s" % (order["op"], order["id"]))
+    owner = "%s %s" % (order["op"], order["id"])
+    lock = node.records.lock(name, owner) or otherwise(node, name, owner)
     if lock is None:
         yield refuse("another order has this worker: %s" % node.records.lock_owner(name), conflict=True)
         return
@@ -105,6 +123,9 @@ def _drain(watched, node, deadline_s, on_deadline):
             return
         if is_asked and tally.quiet_looks >= QUIET_LOOKS_NEEDED:
             break
+        if node.records.is_asked_back(watched.record.name):
+            yield refuse("taken back by an undrain, %s" % tally.said(), **tally.detail(taken_back=True, in_flight=tally.now))
+            return
         if tally.seconds >= deadline_s:
             yield from _at_deadline(watched, node, tally, on_deadline)
             return

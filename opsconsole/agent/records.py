@@ -12,6 +12,8 @@ FIELDS = ("name", "model", "engine", "gpus", "slots", "host", "port", "pid", "st
           "stopped_wall")
 """order: id of the launch order. stopped_wall: when it was stopped on purpose, or None."""
 ANSWERS_KEPT = 200
+BACK = "~back"
+"""Marks beside a worker's lock that it is asked back; no worker's name holds such a character."""
 
 
 class Record:
@@ -81,6 +83,16 @@ class Records:
         file.write(owner.encode("utf-8", "replace")[:200])
         file.flush()
         return file
+
+    def ask_back(self, name):
+        """Ask the drain that has this worker, of whichever agent, to let go of it."""
+        os.close(os.open(self._path("locks", name) + BACK, os.O_CREAT | os.O_WRONLY, 0o600))
+
+    def is_asked_back(self, name):
+        return os.path.exists(self._path("locks", name) + BACK)
+
+    def forget_back(self, name):
+        _remove(self._path("locks", name) + BACK)
 
     def lock_owner(self, name):
         with open(self._path("locks", name), "rb") as file:

@@ -122,7 +122,8 @@ def _undrain(fleet: Fleet, intent: Undrain, under_way: Collection[Step]) -> Plan
     title = "undrain " + " ".join(intent.targets)
     workers, refusal = _targets(fleet, intent.targets)
     draining = [worker for worker in workers if worker.state in ("DRAINING", "DRAINED")]
-    if busy := _busy(draining, under_way):
+    # A drain lets go of its worker when asked; nothing else does.
+    if busy := _busy(draining, [step for step in under_way if step.order.get("op") != "drain"]):
         return Plan(intent, title, refusal=busy, conflict=True)
     refusal = refusal or _unreachable(fleet, draining)
     if not refusal and not draining:

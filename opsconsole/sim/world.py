@@ -145,9 +145,13 @@ class World:
     def order(self, node: str, order: Mapping[str, Any]) -> None:
         """An order of the protocol to a node; it is answered as time passes."""
         row = self.row[node]
-        refusal = {"launch": self._launch, "drain": self._drain}.get(order.get("op"), _not_known)(row, dict(order))
+        verbs = {"launch": self._launch, "drain": self._drain, "undrain": self._undrain}
+        refusal = verbs.get(order.get("op"), _not_known)(row, dict(order))
         if refusal:
-            self._answers.setdefault(row, deque()).append(encode(answer(dict(order), False, True, refusal)))
+            self._answer(row, order, False, refusal)
+
+    def _answer(self, row: int, order: Mapping[str, Any], ok: bool, text: str, **detail: Any) -> None:
+        self._answers.setdefault(row, deque()).append(encode(answer(dict(order), ok, True, text, **detail)))
 
     def _launch(self, row: int, order: dict[str, Any]) -> str:
         model = next((model for model in self.models if model.name == order.get("model")), None)
@@ -170,6 +174,18 @@ class World:
         if self.crew.workers[index].order:
             return "another order has this worker"
         self.crew.drain(index, order, self.at)
+        return ""
+
+    def _undrain(self, row: int, order: dict[str, Any]) -> str:
+        index = self.crew.index_of(row, order.get("worker", ""))
+        if index is None or self.crew.workers[index].state != "DRAINING":
+            return f"{order.get('worker')} is not draining"
+        drain = self.crew.workers[index].order
+        if drain:
+            self._answer(row, drain, False, "taken back by an undrain", taken_back=True)
+        self.crew.workers[index].order = None
+        self.crew.open(index)
+        self._answer(row, order, True, "admits requests again")
         return ""
 
     def fault(self, kind: str, node: str, gpu: int | None = None, on: bool = True) -> None:

@@ -153,6 +153,20 @@ def test_hold_leaves_the_worker_draining_and_undrain_puts_it_back(agent):
     assert agent.worker("w-1", lambda row: row["state"] == "READY")
 
 
+def test_an_undrain_takes_a_worker_back_from_its_drain(agent):
+    launch(agent, checkpoint="stubborn:2")
+    order_id = uuid.uuid4().hex
+    agent.say("drain", id=order_id, worker="w-1", deadline_s=60, on_deadline="hold")
+    agent.wait_for(lambda message: message["t"] == "answer" and message["text"] == "2 in flight")
+    agent.say("undrain", id="back", worker="w-1")
+    answer = agent.last_answer(order_id)
+    assert not answer["ok"] and answer["detail"]["taken_back"] and "taken back" in answer["text"]
+    assert agent.last_answer("back")["ok"]
+    assert agent.worker("w-1", lambda row: row["state"] == "READY")["running"] == 2
+    answer = drain(agent, deadline_s=0.5)  # what was asked back once is not asked back for ever
+    assert answer["detail"]["held"]
+
+
 def test_abort_kills_and_counts(agent):
     pid = launch(agent, checkpoint="stubborn:2")["detail"]["pid"]
     answer = drain(agent, deadline_s=0.5, on_deadline="abort")

@@ -164,3 +164,19 @@ def test_a_drain_that_is_too_slow_is_held(world):
     run(world, 6)
     last = answers(world)[-1]
     assert last.done and not last.ok and last.detail["held"] and last.detail["in_flight"] > 0
+
+
+def test_an_undrain_takes_a_worker_back_from_its_drain(world):
+    index, name = next((index, worker.name) for index, worker in enumerate(world.crew.workers) if worker.node == 0)
+    world.order("n0", {"op": "undrain", "id": "u0", "worker": name})
+    assert "is not draining" in answers(world)[0].text
+    world.crew.service.backlog[index] = 1e6
+    world.order("n0", {"op": "drain", "id": "d1", "worker": name, "deadline_s": 600, "on_deadline": "hold"})
+    run(world, 2)
+    answers(world)
+    world.order("n0", {"op": "undrain", "id": "u1", "worker": name})
+    taken, admits = answers(world)
+    assert (taken.id, taken.ok, taken.done, taken.detail["taken_back"]) == ("d1", False, True, True)
+    assert (admits.id, admits.ok, admits.done) == ("u1", True, True)
+    run(world, 2)
+    assert {worker.name: worker.state for worker in sample(world).workers}[name] == "READY" and not answers(world)
