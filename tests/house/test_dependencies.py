@@ -45,5 +45,5 @@ def test_the_data_plane_and_the_demo_need_the_extra_worker():
     assert not undeclared(["opsconsole", "demo"], "worker")
 
 
-def test_the_tests_need_the_extra_test():
-    assert not undeclared(["tests"], "test", "worker")
+def test_the_tests_need_the_extra_test_and_what_they_compare_with_the_extra_parity():
+    assert not undeclared(["tests"], "test", "worker", "parity")

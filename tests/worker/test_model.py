@@ -1,51 +1,19 @@
 """The cached, packed, chunked and batched paths give the logits of one plain pass over the whole text."""
 
-from functools import partial
-
 import pytest
 
-jax = pytest.importorskip("jax")
+pytest.importorskip("jax")
 pytest.importorskip("safetensors")
 
 import numpy as np  # noqa: E402
 
-from opsconsole.worker import config, model, weights  # noqa: E402
+from opsconsole.worker import config, model  # noqa: E402
 from tests.worker.checkpoints import FAMILIES, write_checkpoint  # noqa: E402
+from tests.worker.model_paths import Paths  # noqa: E402
 from tests.worker.plain_forward import plain_logits  # noqa: E402
 
-SLOTS, MAX_LEN, BUCKET = 3, 48, 24
 CLOSE = 2e-4
 TEXTS = [np.random.default_rng(seed).integers(3, 61, 40).tolist() for seed in (1, 2)]
-
-
-class Paths:
-    """The compiled functions of one checkpoint."""
-
-    def __init__(self, checkpoint):
-        self.config = config.read_config(checkpoint)
-        self.params = jax.device_put(weights.load_params(checkpoint, self.config, np.float32))
-        self.cache = model.empty_cache(self.config, SLOTS, MAX_LEN, np.float32)
-        self._prefill = {chunked: jax.jit(partial(model.prefill, self.config, chunked=chunked)) for chunked in (False, True)}
-        self._decode = jax.jit(partial(model.decode, self.config, attend=MAX_LEN))
-
-    def prefill(self, pieces, chunked=False):
-        """Pieces are (slot, start, tokens); returns the logits after each."""
-        token, slot, position = np.full(BUCKET, 9, np.int32), np.full(BUCKET, SLOTS, np.int32), np.zeros(BUCKET, np.int32)
-        last, end = np.full(SLOTS, BUCKET, np.int32), 0
-        for row, (its_slot, start, tokens) in enumerate(pieces):
-            begin, end = end, end + len(tokens)
-            token[begin:end], slot[begin:end], position[begin:end] = tokens, its_slot, np.arange(start, start + len(tokens))
-            last[row] = end - 1
-        self.cache, logits = self._prefill[chunked](self.params, self.cache, token, slot, position, last)
-        return np.asarray(logits)[: len(pieces)]
-
-    def decode(self, rows):
-        """Rows are {slot: (token, position)}; idle slots name a position outside."""
-        token, position = np.zeros(SLOTS, np.int32), np.full(SLOTS, MAX_LEN, np.int32)
-        for slot, (its_token, its_position) in rows.items():
-            token[slot], position[slot] = its_token, its_position
-        self.cache, logits = self._decode(self.params, self.cache, token, position)
-        return np.asarray(logits)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
