@@ -13,6 +13,7 @@ from opsconsole.cli.session import open_session, tell_silent
 from opsconsole.cli.table import coloured, table, terminal_width
 from opsconsole.core.filter import Filter, FilterError, parse
 from opsconsole.core.fleet import Fleet
+from opsconsole.core.names import unknown_name
 from opsconsole.core.text import clean
 from opsconsole.core.wording import at_text, status_json
 
@@ -29,7 +30,7 @@ Show = Callable[[Fleet, Filter, bool], list[int]]
 def show(settings: Settings, name: str, expression: str, site: str | None, as_json: bool, watch: bool) -> int:
     """Shows what the command `name` is about, of what the expression chooses; returns the exit code. Raises CommandError."""
     chosen = _filter(expression, site)
-    once = _show_status if name == "status" else _show_listing(name)
+    once = _refusing_unknown(name, _show_status if name == "status" else _show_listing(name))
     if watch:
         return _watch(settings, once, chosen, as_json)
     with open_session(settings) as session:
@@ -46,6 +47,15 @@ def _filter(expression: str, site: str | None) -> Filter:
         return parse(expression)
     except FilterError as error:
         raise CommandError(str(error), Exit.USAGE) from None
+
+
+def _refusing_unknown(name: str, once: Show) -> Show:
+    def refusing(fleet: Fleet, chosen: Filter, as_json: bool) -> list[int]:
+        if wrong := unknown_name(fleet, chosen, name):
+            raise CommandError(wrong, Exit.USAGE)
+        return once(fleet, chosen, as_json)
+
+    return refusing
 
 
 def _watch(settings: Settings, once: Show, chosen: Filter, as_json: bool) -> int:
@@ -82,15 +92,15 @@ def _show_listing(name: str) -> Show:
         if as_json:
             print_json({"at": at_text(fleet.at), name: rows})
         else:
-            _print_rows(listing.columns, rows, name)
+            _print_rows(listing.columns, rows, name, chosen)
         return _rows_about(fleet, name, rows)
 
     return once
 
 
-def _print_rows(columns, rows: list[Row], name: str) -> None:
+def _print_rows(columns, rows: list[Row], name: str, chosen: Filter) -> None:
     if not rows:
-        print_data(f"no {name}")
+        print_data(clean(f"no {name} match {chosen.text.strip()}" if chosen.text.strip() else f"no {name}"))
         return
     print_data("\n".join(coloured(table(columns, rows, terminal_width()), rows)))
 

@@ -5,24 +5,23 @@ from __future__ import annotations
 import click
 
 
-def _command(name: str, text: str) -> click.Command:
+def _command(name: str, text: str, is_of_a_site: bool = True) -> click.Command:
     @click.command(name, help=text)
     @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
     @click.option("--watch", is_flag=True, help="Again every second, until Ctrl-C.")
     @click.option("--filter", "expression", default="", help="Only what matches, as in: site:ams1 util>90 !drained")
-    @click.option("--site", help="Only this site.")
     @click.pass_obj
-    def command(settings, as_json: bool, watch: bool, expression: str, site: str | None) -> int:
+    def command(settings, as_json: bool, watch: bool, expression: str, site: str | None = None) -> int:
         from opsconsole.cli.show import show
 
         return show(settings, name, expression, site, as_json, watch)
 
-    return command
+    return click.option("--site", help="Only this site.")(command) if is_of_a_site else command
 
 
 status = _command("status", "The fleet in a few lines, with its alarms.")
 nodes = _command("nodes", "Nodes, worst first.")
 gpus = _command("gpus", "GPUs, those of the worst nodes first.")
 workers = _command("workers", "Workers, those in trouble first.")
-models = _command("models", "Models with their ready workers, queue and objective.")
+models = _command("models", "Models with their ready workers, queue and objective.", is_of_a_site=False)
 sites = _command("sites", "Sites with their power and its budget.")

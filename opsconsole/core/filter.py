@@ -35,10 +35,11 @@ Mask = Callable[[Rows], np.ndarray]
 
 @dataclass(frozen=True)
 class Filter:
-    """A parsed expression: all of its terms must hold."""
+    """A parsed expression: all of its terms must hold. named: (key, name or pattern) of the terms that ask for a thing by its name."""
 
     text: str
     terms: tuple[Mask, ...] = ()
+    named: tuple[tuple[str, str], ...] = ()
 
     def nodes(self, fleet: Fleet) -> np.ndarray:
         """Which nodes it chooses, (N,) bool."""
@@ -67,7 +68,16 @@ class Filter:
 
 def parse(expression: str) -> Filter:
     """An expression as a Filter; "" chooses everything. Raises FilterError."""
-    return Filter(expression, tuple(_term(term) for term in _TERM.findall(expression)))
+    terms = _TERM.findall(expression)
+    masks = tuple(_term(term) for term in terms)
+    return Filter(expression, masks, tuple(pair for term in terms if (pair := _named(term))))
+
+
+def _named(term: str) -> tuple[str, str] | None:
+    compared = _COMPARISON.fullmatch(term)
+    if compared is None or compared.group(2) not in (":", "=") or compared.group(1).lower() not in TEXTS:
+        return None
+    return compared.group(1).lower(), _unquoted(compared.group(3), term)
 
 
 def _term(term: str) -> Mask:

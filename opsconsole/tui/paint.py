@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from rich.cells import cell_len, set_cell_size
@@ -19,6 +19,10 @@ _VARIATION_SELECTORS = {code: None for code in range(0xFE00, 0xFE10)}
 """Terminals disagree on how wide a letter with one of them is."""
 
 Line = list[Segment]
+Fields = tuple[tuple[str, int, bool], ...]
+"""The columns of a table: title, cells with the gap behind it, whether right aligned. The last one, of 0 cells, takes what is left."""
+NAME_CELLS_LEAST, NAME_CELLS_MOST = 8, 26
+"""Of a column of names, with the gap behind it."""
 
 
 def is_known(value: float | None) -> bool:
@@ -55,6 +59,21 @@ def fit(text: str, width: int, right: bool = False) -> str:
     return padding + text if right else text + padding
 
 
+def fit_name(text: str, width: int) -> str:
+    """A name in exactly `width` cells: cut in the middle, because names that begin alike are told apart by their ends; not so hosts
+    with a domain, which is cut first."""
+    text = clean(text).translate(_VARIATION_SELECTORS)
+    host = text.partition(".")[0] if text.rpartition(".")[2].isalpha() else text
+    if cell_len(host) <= width or width < NAME_CELLS_LEAST:
+        return fit(host if cell_len(host) == width else text, width)
+    tail = ""
+    for letter in reversed(host):
+        if cell_len(letter + tail) > (width - 1) // 3:
+            break
+        tail = letter + tail
+    return fit(set_cell_size(host, width - 1 - cell_len(tail)) + "…" + tail, width)
+
+
 def cells(text: str) -> int:
     return len(text) if text.isascii() else cell_len(text)
 
@@ -86,6 +105,10 @@ class Row:
     def column(self, text: str, width: int, ink: str = "text", bold: bool = False, right: bool = False, ground: str = "") -> Row:
         """Text cut or padded to `width` cells."""
         return self.put(fit(text, width, right), ink, bold, ground) if width > 0 else self
+
+    def name(self, text: str, width: int, ink: str = "text", bold: bool = False) -> Row:
+        """A name of a thing cut or padded to `width` cells, its end kept."""
+        return self.put(fit_name(text, width), ink, bold) if width > 0 else self
 
     def add(self, segments: Iterable[Segment], width: int) -> Row:
         """Ready segments of `width` cells together."""
@@ -165,6 +188,18 @@ def scale_step(low: float, high: float, parts: int) -> float:
     rough = max((high - low) / max(parts, 1), 1e-9)
     power = 10.0 ** math.floor(math.log10(rough))
     return next(power * step for step in (1, 2, 5, 10) if power * step >= rough)
+
+
+def fit_fields(fields: Fields, width: int, longest: Mapping[str, int], spared: Sequence[str], rest: int) -> Fields:
+    """The columns with as much room for names as they need. longest: cells of the longest name, by column; spared: the columns to leave
+    out, the least important first, as long as the last one has less than `rest` cells."""
+    wanted = {name: max(NAME_CELLS_LEAST, min(NAME_CELLS_MOST, most + 2)) for name, most in longest.items()}
+    fitted = tuple((name, wanted.get(name, room), right) for name, room, right in fields)
+    for least in spared:
+        if width - sum(room for _, room, _ in fitted) >= rest:
+            break
+        fitted = tuple(field for field in fitted if field[0] != least)
+    return fitted
 
 
 def columns(row: Row, fields: Sequence[tuple[str, int, bool]], ink: str = "dim") -> Row:

@@ -110,6 +110,41 @@ def test_a_wrong_filter_is_a_usage_error_in_one_sentence(opsconsole, arguments, 
     assert (code, out, err.count("\n")) == (2, "", 1) and words in err
 
 
+@pytest.mark.parametrize("kind", [*(kind for kind in KINDS if kind != "models"), "status"])
+@pytest.mark.parametrize("how", [("--json",), ("--watch",), ()])
+def test_a_site_that_is_none_is_a_usage_error_that_names_those_there_are(opsconsole, kind, how):
+    code, out, err = opsconsole(kind, "--site", "zz", *how, session=StandIn(fleets.calm()))
+    assert (code, out, err) == (2, "", "opsconsole: there is no site 'zz' in the fleet file; known: ams1, fra2\n")
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (("nodes", "--filter", "node:h200-00"), "there is no node 'h200-00' in the fleet file; near it: h200-00"),
+    (("gpus", "--filter", "util>5 name=xyz"), "there is no node 'xyz' in the fleet file; it has 24, such as h200-001"),
+    (("workers", "--filter", "model:qwen*9"), "there is no model 'qwen*9' in the fleet file; known: llama-8b, qwen3-72b, bge-m3"),
+    (("models", "--filter", "name:llama"), "there is no model 'llama' in the fleet file"),
+    (("sites", "--filter", "name:zz"), "there is no site 'zz' in the fleet file"),
+])
+def test_a_filter_for_a_name_that_nothing_has_is_a_usage_error(opsconsole, arguments, words):
+    code, out, err = opsconsole(*arguments, session=StandIn(fleets.calm()))
+    assert (code, out, err.count("\n")) == (2, "", 1) and words in err
+
+
+@pytest.mark.parametrize("arguments, said", [
+    (("nodes", "--filter", "site:ams* util>100"), "no nodes match site:ams* util>100\n"), (("nodes", "--filter", "!site:zz chip:zz"), None),
+    (("workers", "--filter", "worker:gone"), "no workers match worker:gone\n"), (("workers", "--filter", "name:gone"), None),
+    (("workers", "--filter", "SITE:FRA2 state:failed"), None), (("gpus", "--filter", "nowhere"), "no gpus match nowhere\n"),
+])
+def test_what_nothing_matches_now_is_no_mistake(opsconsole, arguments, said):
+    code, out, err = opsconsole(*arguments, session=StandIn(fleets.calm()))
+    assert (code, err) == (0, "") and (out == said if said else out.startswith("no "))
+    code, out, _ = opsconsole(*arguments, "--json", session=StandIn(fleets.calm()))
+    assert code == 0 and json.loads(out)[arguments[0]] == []
+
+
+def test_models_are_of_no_single_site(opsconsole):
+    assert opsconsole("models", "--site", "ams1", session=StandIn(WHOLE))[0] == 2
+
+
 def test_site_narrows(opsconsole):
     _, out, _ = opsconsole("nodes", "--site", "fra2", "--json", session=StandIn(fleets.calm()))
     assert {node["site"] for node in json.loads(out)["nodes"]} == {"fra2"}

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from opsconsole.tui.frame import Frame
 from opsconsole.tui.looks import LOOKS, MONO, NIGHT, choose_look
 from opsconsole.tui.messages import FleetChanged
-from opsconsole.tui.paint import Row, fit, milliseconds, spark, watts
+from opsconsole.tui.paint import NAME_CELLS_MOST, Row, fit, fit_fields, fit_name, milliseconds, spark, watts
 from opsconsole.tui.past import SPANS, Past
 from opsconsole.tui.widgets.braille import raster
 from tests.tui import fleets
@@ -22,6 +22,32 @@ def test_text_fits_exactly(text: str, width: int) -> None:
     for right in (False, True):
         shown = fit(text, width, right)
         assert cell_len(shown) == width and shown.isprintable()
+    name = fit_name(text, width)
+    assert cell_len(name) == width and name.isprintable()
+
+
+def test_a_name_is_cut_in_the_middle() -> None:
+    assert fit_name("ams1-h100-a", 11) == "ams1-h100-a" and fit_name("gpu-7", 8) == "gpu-7   "
+    assert fit_name("dc1-rack04-gpu-07", 12) == "dc1-rack…-07"
+    assert fit_name("dc1-rack04-gpu-07", 6) == "dc1-r…"
+    assert fit_name("llama-3.1-70b-instruct-12", 15) == "llama-3.1-…t-12"
+
+
+@pytest.mark.parametrize(("width", "shown"), [(22, "gpu-0017.cluster.exam…"), (12, "gpu-0017.cl…"), (8, "gpu-0017")])
+def test_of_a_host_the_domain_is_cut_first(width: int, shown: str) -> None:
+    assert fit_name("gpu-0017.cluster.example", width) == shown
+
+
+def test_long_names_take_room_from_the_least_important_columns_first() -> None:
+    fields = (("", 2, False), ("NODE", 10, False), ("LOAD", 6, True), ("CHIP", 6, False), ("WHY", 0, False))
+
+    def titles(width: int, longest: int) -> list[str]:
+        return [name for name, _, _ in fit_fields(fields, width, {"NODE": longest}, ("CHIP", "LOAD"), 20)]
+
+    assert titles(60, 10) == ["", "NODE", "LOAD", "CHIP", "WHY"]
+    assert titles(54, 22) == ["", "NODE", "LOAD", "WHY"]
+    assert titles(40, 90) == ["", "NODE", "WHY"]
+    assert fit_fields(fields, 40, {"NODE": 90}, (), 20)[1] == ("NODE", NAME_CELLS_MOST, False)
 
 
 def test_a_row_takes_no_control_character_even_unfitted() -> None:

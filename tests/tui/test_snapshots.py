@@ -52,6 +52,19 @@ async def test_screen(state: str, size: tuple[int, int]) -> None:
     check(f"{state}_{size[0]}x{size[1]}", shown)
 
 
+NAMES = ("ams1-h100-a", "ams1-h100-b", "dc1-rack04-gpu-node-0007.cluster.example", "dc1-rack04-gpu-node-0008.cluster.example", "gpu-7")
+
+
+@pytest.mark.parametrize(("names", "keys"), [(NAMES[:2], ()), (NAMES, ()), (NAMES, ("3", "enter"))])
+@pytest.mark.parametrize("size", SIZES[:3:2], ids=lambda size: f"{size[0]}x{size[1]}")
+async def test_names_that_begin_alike_can_be_told_apart(names: tuple[str, ...], keys: tuple[str, ...], size: tuple[int, int]) -> None:
+    async with console(fleets.calm(len(names), names=names), size) as (app, pilot, _):
+        await press(pilot, *keys)
+        shown = text_of(app)
+    assert "ams1-h100-a " in shown and "ams1-h100-b " in shown or keys
+    check(f"{'workers-of-' * bool(keys)}{len(names)}-names_{size[0]}x{size[1]}", shown)
+
+
 async def test_stale_screen_says_so() -> None:
     async with console(fleets.calm(), (120, 40), late_s=9.0) as (app, _, _):
         shown = text_of(app)

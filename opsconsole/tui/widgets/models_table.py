@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from rich.cells import cell_len
 
 from opsconsole.core.wording import UNKNOWN, count_text, number_text
-from opsconsole.tui.paint import Row, columns, is_known, meter, milliseconds, spark, title
+from opsconsole.tui.paint import Fields, Row, columns, fit_fields, is_known, meter, milliseconds, spark, title
 from opsconsole.tui.pane import Pane
 
 WIDE = (
@@ -35,14 +36,17 @@ NARROW = (
     ("KV", 5, True),
     ("WHY", 0, False),
 )
+SPARED = ("5 MIN", "KV", "TOK/S", "KV CACHE", "REQ/S", "RUNNING")
+"""Left out in this order where long names leave too little room for WHY."""
+WHY_CELLS_LEAST = 12
 
 
 class ModelsTable(Pane):
     def rows(self, width: int, height: int) -> list[Row]:
-        wide = width >= 150
-        fields = WIDE if wide else NARROW
-        head = columns(self.row(), fields[:-1]).column("WHY", 4, "dim")
         models = self.frame.models if self.frame else []
+        longest = max((cell_len(model["name"]) for model in models), default=0)
+        fields = fit_fields(WIDE if width >= 150 else NARROW, width, {"MODEL": max(11, longest)}, SPARED, WHY_CELLS_LEAST)
+        head = columns(self.row(), fields[:-1]).column("WHY", 4, "dim")
         lines = [
             title(
                 self.look, "MODELS", width, "worst against its objective first" + (" · ↵ its workers · L launch" if width >= 100 else "")
@@ -61,7 +65,7 @@ class ModelsTable(Pane):
 
 
 class ModelLine:
-    def __init__(self, table: ModelsTable, model: dict, fields: tuple[tuple[str, int, bool], ...], width: int) -> None:
+    def __init__(self, table: ModelsTable, model: dict, fields: Fields, width: int) -> None:
         self.model, self.fields, self.width = model, fields, width
         self.chosen = model["name"] == table.sight.model
         self.row = Row(table.look, "chosen" if self.chosen else "ground")
@@ -92,7 +96,7 @@ class ModelLine:
         self.row.put((" " if cells > 2 else "") + glyph, ink, self.short or self.over)
 
     def name(self, cells: int) -> None:
-        self.row.column(
+        self.row.name(
             self.model["name"], cells - 1, "strong" if self.chosen or self.over or self.short else "text", self.over or self.short
         )
 

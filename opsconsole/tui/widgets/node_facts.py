@@ -15,7 +15,7 @@ class NodeFacts(Pane):
         if row is None:
             return [self.row().put("  no node is chosen", "dim")]
         node, state = self.frame.roster.nodes[row], self.frame.state(row)
-        head = self.row().put(f" {GLYPHS[state]} ", INKS[state], True).put(fit(node.name, min(40, cells(node.name))), "strong", True)
+        head = self.row().put(f" {GLYPHS[state]} ", INKS[state], True).name(node.name, min(40, cells(node.name)), "strong", True)
         head.put(f"  {REACH_WORDS[self.frame.fleet.reach[row]]}  ", INKS[state])
         head.column(self.frame.reason(row) or "calm", max(0, width - head.used), "strong" if self.frame.severity[row] else "dim")
         return [head, self._facts(row, width)]

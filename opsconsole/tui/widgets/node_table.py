@@ -6,7 +6,7 @@ import numpy as np
 
 from opsconsole.core.wording import UNKNOWN, age_text, count_text, number_text
 from opsconsole.tui.frame import BROKEN_CELL, GLYPHS, HOT_C, HOT_CELL, INKS, Frame
-from opsconsole.tui.paint import BARS, Row, columns, is_known, meter, milliseconds, title, watts
+from opsconsole.tui.paint import BARS, Fields, Row, columns, fit_fields, is_known, meter, milliseconds, title, watts
 from opsconsole.tui.pane import Pane
 
 WIDE = (
@@ -51,14 +51,15 @@ NARROW = (
     ("TTFT", 6, True),
     ("WHY", 0, False),
 )
-Fields = tuple[tuple[str, int, bool], ...]
+SPARED = ("REQ/S", "CHIP", "POWER", "SITE", "MEM", "GPUS", "MODEL")
+"""Left out in this order where long names leave too little room for WHY: the map shows each GPU, and the node's own screen all of it."""
+WHY_CELLS_LEAST = 20
 
 
 def fields_for(width: int, longest_name: int) -> Fields:
     """The fields that fit, with as much room for names as they need."""
     fields = WIDE if width >= 150 else (MIDDLE if width >= 110 else NARROW)
-    most = {WIDE: 20, MIDDLE: 16}.get(fields, 11)
-    return tuple((name, max(8, min(most, longest_name + 2)) if name == "NODE" else cells, right) for name, cells, right in fields)
+    return fit_fields(fields, width, {"NODE": longest_name}, SPARED, WHY_CELLS_LEAST)
 
 
 class NodeTable(Pane):
@@ -154,7 +155,7 @@ class NodeLine:
 
     def name(self, cells: int) -> None:
         ink = "strong" if (self.chosen or self.severity) else self.plain
-        self.line.column(self.node.name, cells - 1, ink, self.chosen or self.severity > 0)
+        self.line.name(self.node.name, cells - 1, ink, self.chosen or self.severity > 0)
 
     def models(self, cells: int) -> None:
         names = list(dict.fromkeys(worker.model for worker in self.workers))

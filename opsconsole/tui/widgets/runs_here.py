@@ -61,7 +61,7 @@ class RunsHere(Pane):
         load = f"{count_text(worker.running)} run {count_text(worker.queue_depth)} wait" if heard else "–"
         name = max(6, min(20, width - 42))
         row = (
-            self.row().put(f" {glyph} ", ink, True).column(worker.name, name, "text" if heard else "faint").put(" ").column(gpus, 10, "dim")
+            self.row().put(f" {glyph} ", ink, True).name(worker.name, name, "text" if heard else "faint").put(" ").column(gpus, 10, "dim")
         )
         return row.column(state, max(8, width - name - 31), ink).column(load, 16, "text" if heard else "faint", right=True).put(" ")
 

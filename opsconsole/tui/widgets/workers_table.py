@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from rich.cells import cell_len
+
 from opsconsole.core.fleet import Worker
 from opsconsole.core.wording import UNKNOWN, age_text, count_text, number_text
-from opsconsole.tui.paint import Row, columns, is_known, meter, milliseconds, title
+from opsconsole.tui.paint import Fields, Row, columns, fit_fields, is_known, meter, milliseconds, title
 from opsconsole.tui.pane import Pane
 from opsconsole.tui.widgets.runs_here import WORKER_GLYPHS
 
@@ -35,6 +37,9 @@ NARROW = (
     ("KV", 5, True),
     ("NOTE", 0, False),
 )
+SPARED = ("UP", "TOK/S", "KV", "KV CACHE", "ITL p95", "GPUS")
+"""Left out in this order where long names leave too little room for the note: none of them says which worker to drain."""
+NOTE_CELLS_LEAST = 7
 _ORDER = ("FAILED", "NOT_READY", "DRAINING", "STARTING", "PENDING", "READY", "DRAINED", "STOPPING", "STOPPED")
 
 
@@ -42,6 +47,13 @@ def slowest_first(workers: tuple[Worker, ...]) -> list[Worker]:
     return sorted(
         workers, key=lambda worker: (_ORDER.index(worker.state) if worker.state in _ORDER else 9, -(worker.ttft_p95_ms or 0.0), worker.name)
     )
+
+
+def fields_for(width: int, workers: list[Worker]) -> Fields:
+    """The fields that fit, with as much room for names as they need."""
+    longest = {"WORKER": max((cell_len(worker.name) for worker in workers), default=0),
+               "NODE": max((cell_len(worker.node) for worker in workers), default=0)}
+    return fit_fields(WIDE if width >= 150 else NARROW, width, longest, SPARED, NOTE_CELLS_LEAST)
 
 
 class WorkersTable(Pane):
@@ -63,8 +75,8 @@ class WorkersTable(Pane):
         return max(1, self.size.height - 2)
 
     def rows(self, width: int, height: int) -> list[Row]:
-        fields = WIDE if width >= 150 else NARROW
         place, workers = self.place(), self.listed()
+        fields = fields_for(width, workers)
         marked = len(self.sight.marked)
         right = " · ".join(([f"◆ {marked} marked"] if marked else []) + [f"{len(workers)} · slowest first"])
         lines = [
@@ -80,7 +92,7 @@ class WorkersTable(Pane):
 
 
 class WorkerLine:
-    def __init__(self, table: WorkersTable, worker: Worker, fields: tuple[tuple[str, int, bool], ...], width: int) -> None:
+    def __init__(self, table: WorkersTable, worker: Worker, fields: Fields, width: int) -> None:
         self.table, self.worker, self.fields, self.width = table, worker, fields, width
         frame = table.frame
         self.node_row = frame.roster.node_row.get(worker.node)
@@ -108,6 +120,9 @@ class WorkerLine:
         glyph, ink = WORKER_GLYPHS.get(self.worker.state, ("·", "faint")) if self.heard else ("◌", "info")
         glyph, ink = ("◆", "accent") if self.marked else (glyph, ink)
         self.row.put((" " if cells > 2 else "") + glyph, ink, ink in ("warn", "crit"))
+
+    def name(self, text: str, cells: int, ink: str = "") -> None:
+        self.row.name(text, cells - 1, ink or self.ink)
 
     def text(self, text: str, cells: int, ink: str = "") -> None:
         self.row.column(text, cells - 1, ink or self.ink)
@@ -161,8 +176,8 @@ class WorkerLine:
 
 _WORKER_WRITERS = {
     "": WorkerLine.glyph,
-    "WORKER": lambda line, cells: line.text(line.worker.name, cells),
-    "NODE": lambda line, cells: line.text(line.worker.node, cells, "dim" if not line.chosen else ""),
+    "WORKER": lambda line, cells: line.name(line.worker.name, cells),
+    "NODE": lambda line, cells: line.name(line.worker.node, cells, "dim" if not line.chosen else ""),
     "GPUS": lambda line, cells: line.text(",".join(map(str, line.worker.gpus)), cells, "dim"),
     "STATE": WorkerLine.state,
     "SLOTS": WorkerLine.slots,
