@@ -2,14 +2,16 @@
 
     python demo/train_model.py OUT_FOLDER [--steps 2000] [--seed 0]
 
-The text comes from the grammar below, so nobody else's writing is in the model, and you may teach it something of your own:
-add a pair of functions to TOPICS and train again. 2,000 steps take about ten minutes of one CPU core.
+The text comes from the grammar in corpus.py, so nobody else's writing is in the model; the same seed gives the same model on the same
+machine. It needs what a worker needs (opsconsole[worker]), and one core for about a quarter of an hour.
 """
 
 import argparse
+import itertools
 import json
-import random
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from opsconsole.worker import environment
@@ -20,22 +22,38 @@ import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import ml_dtypes  # noqa: E402
 import numpy as np  # noqa: E402
+from corpus import conversations  # noqa: E402
 from safetensors.numpy import save_file  # noqa: E402
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers  # noqa: E402
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers  # noqa: E402
 
 from opsconsole.worker import model  # noqa: E402
 from opsconsole.worker.config import ModelConfig, Rope  # noqa: E402
-from opsconsole.worker.weights import random_params  # noqa: E402
+from opsconsole.worker.weights import numpy_draw, random_params  # noqa: E402
 
 SPECIAL_TOKENS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 CHAT_TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-CONVERSATIONS = 30_000
-BATCH, WINDOW = 16, 128
+PIECES = "|".join((
+    r" ?\p{L}+(?![\p{L}\d]|[-_.][\p{L}\d])",  # a whole word, with the space before it
+    r"\p{L}+",  # letters of a name; the space before a name stands alone, so that a name looks the same wherever it stands
+    r"\d",
+    r"\s",
+    r"[^\s\p{L}\d]",
+))  # fmt: skip
+"""What the tokenizer never joins. Digits and separators of names are tokens of their own, which is what makes names easy to copy."""
+TOKENIZER_CONVERSATIONS = 6000
+WORD_LEAST_TIMES = 3
+WORD_SCORE, LETTER_SCORE = -1.0, -10.0
+"""A word is spelled only where it is not known as a whole."""
+ROWS, WINDOW = 12, 160
+WAITING = 16
+"""Conversations from which the longest that fits a row is chosen: hardly any of a row is then padding."""
 WARMUP_STEPS = 50
 LEARNING_RATE, LEAST_RATE = 3e-3, 1e-5
+MATRIX_RATE = 4.0
+"""How much faster matrices move than the embedding: their steps have a size of their own."""
 MOMENTUM, VARIANCE, DECAY = 0.9, 0.95, 0.05
 
 CONFIG = ModelConfig(
@@ -54,163 +72,113 @@ CONFIG = ModelConfig(
     eos_ids=(2,),
 )
 
-XID = {
-    13: ("a graphics engine exception", "look for bad memory accesses in the application, then restart the worker"),
-    31: ("a GPU memory page fault", "look at the application first; if it moves with the GPU, run diagnostics"),
-    48: ("a double bit ECC error", "drain the node, reset the GPU and check its row remapping"),
-    63: ("a row remapping event", "the bad row is replaced at the next GPU reset, so plan one at a quiet hour"),
-    64: ("a row remapping failure", "drain the node, reset the GPU, and return it if the failure comes back"),
-    74: ("an NVLink error", "check the fabric manager log and the link error counters"),
-    79: ("a GPU that has fallen off the bus", "cordon the node, power cycle it and check the PCIe slot and riser"),
-    94: ("a contained ECC error", "restart the affected worker; the others may go on"),
-    95: ("an uncontained ECC error", "drain every worker on the GPU and reset it"),
-    119: ("a GSP timeout", "collect a bug report, then reset the GPU"),
-}
-"""Driver error codes, said as NVIDIA's Xid catalogue says them, and what to do first."""
 
-Pair = tuple[str, str]
-Dice = random.Random
-
-
-def node(dice: Dice) -> str:
-    """A made-up node name."""
-    return f"{dice.choice(['gpu', 'h100', 'h200', 'node', 'rack'])}-{dice.choice('abcdef')}{dice.randrange(1, 40):02d}"
-
-
-def xid(dice: Dice) -> Pair:
-    """What a driver error means."""
-    code = dice.choice(list(XID))
-    meaning, mend = XID[code]
-    return f"What does XID {code} mean?", f"XID {code} is {meaning}. Next step: {mend}."
-
-
-def heat(dice: Dice) -> Pair:
-    """Whether a temperature is too high."""
-    name, gpu, temp_c = node(dice), dice.randrange(8), dice.randrange(60, 97)
-    question = f"GPU {gpu} on {name} is at {temp_c} C. Is that a problem?"
-    if temp_c >= 87:
-        return question, f"Yes. {temp_c} C is near the slowdown limit, so clocks will drop. Check the fans and move load away from {name}."
-    return question, f"No. {temp_c} C on {name} GPU {gpu} is within limits. Keep watching the trend."
-
-
-def queue(dice: Dice) -> Pair:
-    """Whether a queue is too long."""
-    name, worker, waiting = node(dice), f"w{dice.randrange(8)}", dice.choice([0, 2, 12, 48, 96])
-    question = f"Worker {worker} on {name} has {waiting} requests waiting."
-    if waiting == 0:
-        return question, f"The queue on {worker} is empty, so {name} has room for more load."
-    advice = "That is normal under load." if waiting < 20 else f"Launch one more worker or rebalance away from {name}."
-    return question, f"{waiting} requests are waiting on {worker}. {advice}"
-
-
-def drain(dice: Dice) -> Pair:
-    """How to take a node out."""
-    name = node(dice)
-    answer = "New requests go elsewhere, running streams finish, and then the workers on it are drained."
-    return f"How do I drain {name}?", f"Run: opsconsole drain {name} --wait. {answer}"
-
-
-def silence(dice: Dice) -> Pair:
-    """A worker that does not answer."""
-    name, worker = node(dice), f"w{dice.randrange(8)}"
-    advice = "If it is gone, launch it again. If it hangs, keep its log before you stop it."
-    return f"Worker {worker} on {name} does not answer.", f"First look at its process: opsconsole workers --filter {worker}. {advice}"
-
-
-def cache(dice: Dice) -> Pair:
-    """Whether a KV cache is too full."""
-    worker, used_pct = f"w{dice.randrange(8)}", dice.choice([3, 25, 61, 98])
-    question = f"KV cache use on {worker} is {used_pct} percent."
-    if used_pct > 90:
-        return question, f"At {used_pct} percent {worker} is nearly full, so new prompts will wait. Send new sessions to another worker."
-    return question, f"{used_pct} percent is healthy for {worker}."
-
-
-def slowness(dice: Dice) -> Pair:
-    """Throughput that dropped."""
-    name = node(dice)
-    advice = "Then compare clocks with a healthy node of the same chip."
-    return (
-        f"Throughput on {name} dropped by half.",
-        f"Check power caps, thermal slowdown and ECC counters on {name} in that order. {advice}",
-    )
-
-
-def greeting(dice: Dice) -> Pair:
-    """Who is there."""
-    answer = "I am the demo model of opsconsole. I know a little about GPU nodes, workers and draining. I am small, so verify what I say."
-    return dice.choice(["hello", "hi", "who are you?"]), answer
-
-
-TOPICS: list[Callable[[Dice], Pair]] = [xid, heat, queue, drain, silence, cache, slowness, greeting]
-
-
-def conversations(seed: int) -> list[str]:
-    """The whole training text, in the chat template's form."""
-    dice = random.Random(seed)
-    pairs = [dice.choice(TOPICS)(dice) for _ in range(CONVERSATIONS)]
-    return [f"<|im_start|>user\n{asked}<|im_end|>\n<|im_start|>assistant\n{said}<|im_end|>\n" for asked, said in pairs]
-
-
-def train_tokenizer(texts: list[str]) -> Tokenizer:
-    """Byte-level pairs learned from the text itself."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+def make_tokenizer(seed: int) -> Tokenizer:
+    """Every frequent word of the text is one token; whatever else is spelled letter by letter, names above all."""
+    split = pre_tokenizers.Sequence([
+        pre_tokenizers.Split(Regex(PIECES), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+    ])  # fmt: skip
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    words: Counter[str] = Counter()
+    for messages in itertools.islice(conversations(seed, nameless=True), TOKENIZER_CONVERSATIONS):
+        for message in messages:
+            words.update(piece for piece, _ in split.pre_tokenize_str(f"{message['role']}\n{message['content']}") if len(piece) > 1)
+    room = CONFIG.vocab_size - len(SPECIAL_TOKENS) - len(letters)
+    frequent = sorted((word for word in words if words[word] >= WORD_LEAST_TIMES), key=lambda word: (-words[word], word))[:room]
+    scores = dict.fromkeys(SPECIAL_TOKENS, 0.0) | dict.fromkeys(letters, LETTER_SCORE) | dict.fromkeys(frequent, WORD_SCORE)
+    tokenizer = Tokenizer(models.Unigram(list(scores.items()), unk_id=0))
+    tokenizer.pre_tokenizer = split
     tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=CONFIG.vocab_size,
-        special_tokens=SPECIAL_TOKENS,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    plain = (text.replace("<|im_start|>", "").replace("<|im_end|>", "") for text in texts)
-    tokenizer.train_from_iterator(plain, trainer)
+    tokenizer.add_special_tokens(SPECIAL_TOKENS)
     return tokenizer
 
 
-def loss(params: dict, windows: jax.Array) -> jax.Array:
-    """Mean cross entropy of each next token; windows (B, T + 1)."""
+def encoded(tokenizer: Tokenizer, messages: list[dict[str, str]]) -> tuple[list[int], list[bool]]:
+    """A conversation's tokens in the chat template's form, and which of them the model has to say itself: answers and their end."""
+    tokens: list[int] = []
+    own: list[bool] = []
+    for message in messages:
+        head = tokenizer.encode(f"<|im_start|>{message['role']}\n").ids
+        body = tokenizer.encode(f"{message['content']}<|im_end|>").ids
+        newline = tokenizer.encode("\n").ids
+        tokens += head + body + newline
+        own += [False] * len(head) + [message["role"] == "assistant"] * len(body) + [False] * len(newline)
+    return tokens, own
 
-    def logits(tokens: jax.Array) -> jax.Array:
-        length = tokens.shape[0]
+
+def rows(tokenizer: Tokenizer, seed: int) -> Iterator[np.ndarray]:
+    """Endless rows (4, WINDOW + 1) of whole conversations side by side: token, which conversation (from 1), position in it, own."""
+    every = (encoded(tokenizer, messages) for messages in conversations(seed))
+    source = (pair for pair in every if len(pair[0]) <= WINDOW + 1)
+    waiting = list(itertools.islice(source, WAITING))
+    while True:
+        row, rest = [], WINDOW + 1
+        while fitting := [pair for pair in waiting if len(pair[0]) <= rest]:
+            tokens, own = max(fitting, key=lambda pair: len(pair[0]))
+            waiting.remove((tokens, own))
+            waiting.append(next(source))
+            row.append(np.array([tokens, [len(row) + 1] * len(tokens), range(len(tokens)), own], np.int32))
+            rest -= len(tokens)
+        yield np.pad(np.concatenate(row, axis=1), ((0, 0), (0, rest)))
+
+
+def loss(params: dict, batch: jax.Array) -> jax.Array:
+    """Mean cross entropy of the tokens that the model has to say itself; batch (B, 4, WINDOW + 1)."""
+
+    def logits(row: jax.Array) -> jax.Array:
         empty = jax.tree.map(jnp.asarray, model.empty_cache(CONFIG, 1, 1, np.float32))  # all writes fall outside and are dropped
-        place, everywhere = jnp.ones(length, jnp.int32), jnp.arange(length)
-        return model.prefill(CONFIG, params, empty, tokens, place, everywhere, everywhere, chunked=False)[1]
+        token, conversation, position, _ = row[:, :-1]
+        return model.prefill(CONFIG, params, empty, token, conversation, position, jnp.arange(WINDOW), chunked=False)[1]
 
-    scores = jax.nn.log_softmax(jax.vmap(logits)(windows[:, :-1]))
-    return -jnp.mean(jnp.take_along_axis(scores, windows[:, 1:, None], axis=-1))
+    scores = jax.nn.log_softmax(jax.vmap(logits)(batch))
+    of_next = jnp.take_along_axis(scores, batch[:, 0, 1:, None], axis=-1)[..., 0]
+    return -jnp.sum(of_next * batch[:, 3, 1:]) / jnp.sum(batch[:, 3, 1:])
 
 
-def adamw(params: dict, first: dict, second: dict, step: jax.Array, steps: int, windows: jax.Array) -> tuple:
-    """One step of AdamW with clipped gradients, a warm-up and a cosine decay (Loshchilov and Hutter, 2019)."""
-    value, gradient = jax.value_and_grad(loss)(params, windows)
-    size = jnp.sqrt(sum(jnp.sum(leaf * leaf) for leaf in jax.tree.leaves(gradient)))
-    gradient = jax.tree.map(lambda leaf: leaf / jnp.maximum(size, 1.0), gradient)
-    first = jax.tree.map(lambda old, new: MOMENTUM * old + (1 - MOMENTUM) * new, first, gradient)
-    second = jax.tree.map(lambda old, new: VARIANCE * old + (1 - VARIANCE) * new * new, second, gradient)
-    rate = LEARNING_RATE * jnp.minimum(step / WARMUP_STEPS, 1) * (0.5 + 0.5 * jnp.cos(jnp.pi * step / steps)) + LEAST_RATE
+def orthogonal(matrix: jax.Array) -> jax.Array:
+    """The nearest matrix that stretches nothing, roughly: five Newton-Schulz steps with the coefficients of Jordan et al., 2024."""
+    wide = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
+    wide = wide / (jnp.linalg.norm(wide) + 1e-7)
+    for _ in range(5):
+        square = wide @ wide.T
+        wide = 3.4445 * wide + (-4.7750 * square + 2.0315 * square @ square) @ wide
+    return wide.T if matrix.shape[0] > matrix.shape[1] else wide
 
-    def moved(weight: jax.Array, mean: jax.Array, square: jax.Array) -> jax.Array:
+
+def moved(path: tuple, weight: jax.Array, gradient: jax.Array, mean: jax.Array, square: jax.Array, rate: jax.Array, step: jax.Array):
+    """A weight after a step: matrices inside the layers by Muon (Jordan et al., 2024), which learns them in half the steps; the embedding
+    and the norms by AdamW (Loshchilov and Hutter, 2019)."""
+    if weight.ndim == 1 or path[0].key == "embedding":
         mean, square = mean / (1 - MOMENTUM ** (step + 1)), square / (1 - VARIANCE ** (step + 1))
-        decay = DECAY * weight if weight.ndim > 1 else 0
-        return weight - rate * (mean / (jnp.sqrt(square) + 1e-8) + decay)
+        return weight - rate * (mean / (jnp.sqrt(square) + 1e-8) + (DECAY * weight if weight.ndim > 1 else 0))
+    flat = (MOMENTUM * mean + (1 - MOMENTUM) * gradient).reshape(weight.shape[0], -1)
+    turn = orthogonal(flat) * max(1.0, flat.shape[1] / flat.shape[0]) ** 0.5
+    return weight - rate * (MATRIX_RATE * turn.reshape(weight.shape) + DECAY * weight)
 
-    return jax.tree.map(moved, params, first, second), first, second, value
+
+def learn(params: dict, means: dict, squares: dict, step: jax.Array, steps: int, batch: jax.Array) -> tuple:
+    """One step with clipped gradients, a warm-up and a cosine decay; returns params, means and squares after it, and the loss."""
+    value, gradients = jax.value_and_grad(loss)(params, batch)
+    size = jnp.sqrt(sum(jnp.sum(leaf * leaf) for leaf in jax.tree.leaves(gradients)))
+    gradients = jax.tree.map(lambda leaf: leaf / jnp.maximum(size, 1.0), gradients)
+    means = jax.tree.map(lambda old, new: MOMENTUM * old + (1 - MOMENTUM) * new, means, gradients)
+    squares = jax.tree.map(lambda old, new: VARIANCE * old + (1 - VARIANCE) * new * new, squares, gradients)
+    rate = LEARNING_RATE * jnp.minimum(step / WARMUP_STEPS, 1) * (0.5 + 0.5 * jnp.cos(jnp.pi * step / steps)) + LEAST_RATE
+    move = partial(moved, rate=rate, step=step)
+    return jax.tree_util.tree_map_with_path(move, params, gradients, means, squares), means, squares, value
 
 
-def train(token_ids: np.ndarray, steps: int, seed: int) -> dict:
-    """Weights after so many steps on random windows of the text."""
-    params = jax.tree.map(jnp.asarray, random_params(CONFIG, seed, np.float32))
-    first = jax.tree.map(jnp.zeros_like, params)
-    second = jax.tree.map(jnp.zeros_like, params)
-    turn = jax.jit(adamw, static_argnums=4, donate_argnums=(0, 1, 2))
-    generator = np.random.default_rng(seed)
+def train(tokenizer: Tokenizer, steps: int, seed: int) -> dict:
+    """Weights after so many steps; every conversation is new."""
+    params = jax.tree.map(jnp.array, random_params(CONFIG, numpy_draw(seed, np.float32)))
+    means, squares = jax.tree.map(jnp.zeros_like, params), jax.tree.map(jnp.zeros_like, params)
+    turn = jax.jit(learn, static_argnums=4, donate_argnums=(0, 1, 2))
+    text = rows(tokenizer, seed)
     for step in range(steps):
-        starts = generator.integers(0, len(token_ids) - WINDOW - 1, BATCH)
-        windows = np.stack([token_ids[start : start + WINDOW + 1] for start in starts])
-        params, first, second, value = turn(params, first, second, jnp.float32(step), steps, windows)
+        batch = np.stack(list(itertools.islice(text, ROWS)))
+        params, means, squares, value = turn(params, means, squares, jnp.float32(step), steps, batch)
         if step % 100 == 0 or step == steps - 1:
-            print(f"step {step}: loss {float(value):.3f}", flush=True)
+            print(f"step {step}: loss {float(value):.4f}", flush=True)
     return jax.tree.map(np.asarray, params)
 
 
@@ -274,11 +242,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     said = parser.parse_args()
     said.folder.mkdir(parents=True, exist_ok=True)
-    texts = conversations(said.seed)
-    tokenizer = train_tokenizer(texts[:5000])
-    token_ids = np.concatenate([np.array(encoding.ids, np.int32) for encoding in tokenizer.encode_batch(texts)])
-    print(f"{len(token_ids)} tokens of text, {CONFIG.parameters / 1e6:.2f} M parameters", flush=True)
-    save(said.folder, train(token_ids, said.steps, said.seed), tokenizer)
+    tokenizer = make_tokenizer(said.seed)
+    print(f"{tokenizer.get_vocab_size()} tokens, {CONFIG.parameters / 1e6:.2f} M parameters", flush=True)
+    save(said.folder, train(tokenizer, said.steps, said.seed), tokenizer)
 
 
 if __name__ == "__main__":
