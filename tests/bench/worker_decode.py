@@ -82,7 +82,7 @@ def prompts(batch: int, vocab_size: int) -> list[list[int]]:
 
 
 class Ours:
-    """The engine on its thread, with as many slots as the batch has answers."""
+    """The engine on its thread, with as many slots as the batch has answers, or a worker's usual four where that is more."""
 
     def __init__(self, source: str, folder: str) -> None:
         from tests.worker.conftest import RunningEngine  # settles the environment first, as the worker does
@@ -93,7 +93,7 @@ class Ours:
         if batch not in self._engines:
             from opsconsole.worker.options import Options
 
-            self._engines[batch] = self._start(Options(self._source, "bench", slots=batch, max_len=MAX_LEN, artifacts=self._folder))
+            self._engines[batch] = self._start(Options(self._source, "bench", slots=max(batch, 4), max_len=MAX_LEN, artifacts=self._folder))
             wait_for_programs(self._engines[batch])
         return self._engines[batch]
 
@@ -141,10 +141,14 @@ class Theirs:
         return " ".join(self._best[batch])
 
     def _seconds(self, batch: int, tokens: int, variant: tuple[str, str]) -> float:
+        """The better of two, so that one bad moment does not choose."""
         self._run(batch, min(tokens, 8), variant)
-        began = time.perf_counter()
-        self._run(batch, tokens, variant)
-        return time.perf_counter() - began
+        took = []
+        for _ in range(2):
+            began = time.perf_counter()
+            self._run(batch, tokens, variant)
+            took.append(time.perf_counter() - began)
+        return min(took)
 
     def _run(self, batch: int, tokens: int, variant: tuple[str, str]) -> None:
         import torch
