@@ -38,6 +38,8 @@ class Performer:
         """Steps that have not ended, by order id."""
         self.withheld: set[str] = set()
         """Workers that get no more requests because they are on their way out."""
+        self._one_row = asyncio.Lock()
+        """Held while a row is written: the audit has its rows in the order of what happened, whichever thread is fastest."""
 
     def answered(self, event: Answered) -> None:
         queue = self._waiting.get(event.answer.id)
@@ -54,7 +56,8 @@ class Performer:
     async def _write_down(self, kind: str, run: str, plan: Plan, body: dict[str, Any]) -> str:
         """"" when it is on disk, else why it is not."""
         try:
-            await asyncio.to_thread(self._audit.append, time.time(), kind, run, plan.intent.actor, body)
+            async with self._one_row:
+                await asyncio.to_thread(self._audit.append, time.time(), kind, run, plan.intent.actor, body)
         except AuditError as error:
             return str(error)
         return ""

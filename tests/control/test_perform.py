@@ -1,6 +1,8 @@
 """A confirmed plan carried out: orders go out once, answers become progress, silence is unsure and never a success."""
 
 import asyncio
+import random
+import time
 
 import pytest
 
@@ -22,6 +24,7 @@ class Rows:
         self.rows, self.fails = [], ()
 
     def append(self, at, kind, run, actor, body):
+        time.sleep(random.choice((0, 0.002)))  # as disks are
         if kind in self.fails:
             raise AuditError("the audit cannot be written: disk full")
         self.rows.append((kind, run, actor, body))
@@ -78,6 +81,8 @@ async def test_steps_run_side_by_side():
     for _, order in reversed(node.orders):
         node.answer(order, True, True, order["worker"])
     assert [one.text for one in await task] == ["demo-2", "demo-1"]
+    receipts = [body["worker"] for kind, _, _, body in node.audit.rows if kind == "receipt"]
+    assert receipts == ["demo-2", "demo-1"], "the audit's order is not the order of what happened"
 
 
 async def test_a_node_out_of_reach_gets_nothing_and_its_worker_keeps_its_routes():
