@@ -6,13 +6,25 @@ Console to node, on the agent's standard input:
     {"op": "ping"}                                          at least every PING_INTERVAL_S
     {"op": "launch", "id": ID, "worker": NAME, "model": NAME, "engine": "jax", "checkpoint": TEXT, "gpus": [I, ...],
      "slots": N, "max_len": N, "host": ADDRESS, "port": 0 | N}
-    {"op": "drain", "id": ID, "worker": NAME, "deadline_s": S, "on_deadline": "hold" | "abort"}
+    {"op": "drain", "id": ID, "worker": NAME, "deadline_s": S, "on_deadline": "hold" | "extend" | "migrate" | "abort"}
     {"op": "undrain" | "stop", "id": ID, "worker": NAME}    take requests again; stop one that has nothing in flight
+    {"op": "cancel", "id": ID, "worker": NAME}              end a worker that is still starting, and its launch
+    {"op": "cordon", "id": ID, "reason": TEXT} | {"op": "uncordon", "id": ID}
+    {"op": "cap", "id": ID, "gpus": [ROW, ...], "watts": W | null}    W a GPU; null: what it was before the first cap
+    {"op": "anchors", "id": ID}                             the audit heads that were left here
+Every order may carry, and those of the console do:
+    "actor": TEXT                                           who wants it
+    "generation": N | null                                  of the worker, as last seen (null: no such worker); the node refuses an order
+                                                            (detail {"conflict": true}) when it has taken another since. The same id again
+                                                            is the same order: it is answered, never done twice
+    "anchor": {"audit": ID, "seq": N, "hash": HEX}          head of the audit, kept by the node
+A launch of another engine than jax carries "engine_spec" (see ENGINE_SPEC).
 
 Node to console, on its standard output, after the line MAGIC:
     {"t": "facts", ...}     what does not change each second; sent first and again whenever it changes (see FACTS)
     {"t": "sample", "seq": N, "wall": EPOCH_S, "mono": S, "gpu": [[value of each GPU] for each of GPU_COLUMNS],
      "node": [value for each of NODE_COLUMNS], "gpu_errors": {"ROW": TEXT}, "procs": [[ROW, PID, NAME, MIB], ...],
+     "cordon": {"reason": TEXT, "actor": TEXT, "at": EPOCH_S} | null,
      "workers": [{field of WORKER_FIELDS: value}, ...]}
     {"t": "answer", "id": ID, "ok": BOOL, "done": BOOL, "text": TEXT, "detail": {...}}   done: the last answer to that order
     {"t": "trouble", "text": TEXT}                          something the operator should read; the agent goes on
@@ -63,7 +75,13 @@ WORKER_FIELDS = (
     "name", "model", "engine", "gpus", "port", "pid", "state", "phase", "reason", "slots",
     "queue_depth", "running", "tokens_total", "prompt_tokens_total", "requests_total", "tokens_per_s", "requests_per_s",
     "ttft_p50_ms", "ttft_p95_ms", "itl_p50_ms", "itl_p95_ms", "kv_used_pct", "started_wall",
+    "checkpoint", "generation", "restarts",
 )
+
+ENGINE_SPEC = ("argv", "env", "ready_path", "drain_path", "metrics_path", "metrics", "term_limit_s")
+"""How a node starts and asks a worker of an engine that it does not know. argv: list of texts in which {port}, {host} and {gpus} stand for
+what the node chose; env: {NAME: TEXT}; ready_path: 200 there means it takes work; drain_path: null when it knows no drain and is
+drained by the router alone; metrics: {our name: [its names, newest first]}; term_limit_s: how long it may take to end after SIGTERM."""
 
 WORKER_STATES = ("PENDING", "STARTING", "READY", "NOT_READY", "DRAINING", "DRAINED", "STOPPING", "STOPPED", "FAILED")
 WORKER_PHASES = ("spawn", "import", "load", "compile", "warm")

@@ -19,7 +19,7 @@ def plan_lines(plan: Plan) -> list[str]:
     if intent.reason:
         lines.append(f"  reason   {intent.reason}")
     lines += [f"  holds    {check}" for check in plan.checks]
-    lines += [f"  changes  {what}: {now} -> {after}" for what, now, after in plan.changes]
+    lines += [f"  changes  {what}: {now} -> {during} -> {after}" for what, now, during, after in plan.changes]
     lines += [f"  WARNING  {warning}" for warning in plan.warnings]
     if plan.refusal:
         lines.append(f"  REFUSED  {plan.refusal}")
@@ -27,6 +27,7 @@ def plan_lines(plan: Plan) -> list[str]:
 
 
 _AT_DEADLINE = {
+    "extend": "extend: as much time again while the number in flight falls, then hold",
     "hold": "hold: nothing is stopped while requests are in flight",
     "migrate": "migrate: other workers go on with what is in flight, from the next token",
     "abort": "abort: stop anyway and count what is lost",
@@ -37,9 +38,12 @@ def plan_json(plan: Plan) -> dict[str, Any]:
     """The plan for scripts; refusal null: it may be done."""
     return {
         "title": plan.title, "intent": {"kind": type(plan.intent).__name__.lower(), **asdict(plan.intent)},
-        "steps": [{"text": step.text, "node": step.node, "worker": step.worker} for step in plan.steps],
+        "steps": [
+            {"text": step.text, "node": step.node, "worker": step.worker, "after": [number + 1 for number in step.after]}
+            for step in plan.steps
+        ],
         "checks": list(plan.checks), "warnings": list(plan.warnings),
-        "changes": [{"what": what, "now": now, "after": after} for what, now, after in plan.changes],
+        "changes": [change._asdict() for change in plan.changes],
         "refusal": plan.refusal or None,
     }
 

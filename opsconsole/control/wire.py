@@ -16,8 +16,25 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from opsconsole.core.fleet import Alarm, Fleet, Model, NodeFacts, Policy, Process, Roster, Site, Worker
-from opsconsole.core.steps import Drain, Intent, Launch, Plan, Progress, Step, Undrain
+from opsconsole.core.fleet import Alarm, Cordoned, Fleet, Model, NodeFacts, Policy, Process, Roster, Site, Worker
+from opsconsole.core.run import Run, StepRun
+from opsconsole.core.steps import (
+    Cap,
+    Change,
+    Cordon,
+    Drain,
+    Intent,
+    Launch,
+    Plan,
+    Progress,
+    Rebalance,
+    Rollout,
+    Step,
+    Stop,
+    Uncordon,
+    Undo,
+    Undrain,
+)
 
 MESSAGE_LIMIT_BYTES = 512 * 1024 * 1024
 REQUEST_LIMIT_BYTES = 1024 * 1024
@@ -29,6 +46,7 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder()
 _workers_decoder = msgspec.msgpack.Decoder(tuple[Worker, ...])
 _processes_decoder = msgspec.msgpack.Decoder(dict[int, tuple[Process, ...]])
+_cordons_decoder = msgspec.msgpack.Decoder(dict[int, Cordoned])
 
 _FLEET_ARRAYS = ("reach", "sampled_mono", "clock_offset_s", "node_values", "gpu_values", "trend")
 _FLEET_PLAIN = ("at", "mono", "cause", "gpu_errors", "router_queue", "router_cause", "history_cause")
@@ -100,6 +118,7 @@ def fleet_message(fleet: Fleet, number: int) -> dict[str, Any]:
     message["workers"] = _encoder.encode(fleet.workers)
     message["alarms"] = [_alarm_row(alarm) for alarm in fleet.alarms]
     message["processes"] = _encoder.encode(fleet.processes)
+    message["cordons"] = _encoder.encode(fleet.cordons)
     message["model_queue_trend"] = {name: _array_out(trend) for name, trend in fleet.model_queue_trend.items()}
     return message
 
@@ -112,6 +131,7 @@ def fleet_of(message: dict[str, Any], roster: Roster) -> Fleet:
         workers=_workers_decoder.decode(message["workers"]),
         alarms=tuple(Alarm(*row) for row in message["alarms"]),
         processes=_processes_decoder.decode(message["processes"]),
+        cordons=_cordons_decoder.decode(message["cordons"]),
         model_queue_trend={name: _array_in(trend) for name, trend in message["model_queue_trend"].items()},
     )
 
@@ -120,7 +140,7 @@ def _tupled(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-_INTENTS = {"launch": Launch, "drain": Drain, "undrain": Undrain}
+_INTENTS = {kind.__name__.lower(): kind for kind in (Launch, Drain, Undrain, Stop, Cordon, Uncordon, Rebalance, Rollout, Cap, Undo)}
 
 
 def intent_out(intent: Intent) -> dict[str, Any]:
@@ -140,15 +160,19 @@ def plan_out(plan: Plan) -> dict[str, Any]:
     return {
         "intent": intent_out(plan.intent), "title": plan.title, "checks": plan.checks, "warnings": plan.warnings,
         "changes": plan.changes, "refusal": plan.refusal, "conflict": plan.conflict,
-        "steps": [(step.text, step.node, step.worker, step.order) for step in plan.steps],
+        "steps": [(step.text, step.node, step.worker, step.order, step.after) for step in plan.steps],
     }
 
 
 def plan_in(packed: dict[str, Any]) -> Plan:
     return Plan(
-        intent_in(packed["intent"]), packed["title"], tuple(Step(*step) for step in packed["steps"]), tuple(packed["checks"]),
-        tuple(packed["warnings"]), tuple(tuple(change) for change in packed["changes"]), packed["refusal"], packed["conflict"],
+        intent_in(packed["intent"]), packed["title"], tuple(_step(*step) for step in packed["steps"]), tuple(packed["checks"]),
+        tuple(packed["warnings"]), tuple(Change(*change) for change in packed["changes"]), packed["refusal"], packed["conflict"],
     )
+
+
+def _step(text: str, node: str, worker: str, order: dict[str, Any], after: list[int]) -> Step:
+    return Step(text, node, worker, order, tuple(after))
 
 
 def progress_out(progress: Progress) -> dict[str, Any]:
@@ -157,6 +181,23 @@ def progress_out(progress: Progress) -> dict[str, Any]:
 
 def progress_in(packed: dict[str, Any]) -> Progress:
     return Progress(**packed)
+
+
+def run_out(run: Run) -> dict[str, Any]:
+    """As plain values: for a front, and for the journal."""
+    own = {field.name: getattr(run, field.name) for field in fields(Run) if field.name not in ("plan", "steps")}
+    steps = [{field.name: getattr(one, field.name) for field in fields(StepRun) if field.name != "step"} for one in run.steps]
+    return {**own, "plan": plan_out(run.plan), "steps": steps}
+
+
+def run_in(packed: dict[str, Any]) -> Run:
+    """Raises ValueError for what is no run."""
+    try:
+        plan = plan_in(packed["plan"])
+        steps = tuple(StepRun(step, **one) for step, one in zip(plan.steps, packed["steps"], strict=True))
+        return Run(**{**packed, "plan": plan, "steps": steps})
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"not a run: {error}") from None
 
 
 def series_out(series: Any) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def _node(fleet: Fleet, row: int, figures: dict[str, list], told: dict[str, list
     facts = fleet.roster.nodes[row]
     return {
         "name": facts.name, "site": facts.site, "rack": facts.rack, "chip": facts.chip,
-        "reach": REACH_WORDS[fleet.reach[row]], "state": node_state(fleet.workers_of_node.get(facts.name, ())),
+        "reach": REACH_WORDS[fleet.reach[row]], "state": node_state(fleet.workers_of_node.get(facts.name, ()), row in fleet.cordons),
         "reason": told["reason"][row], "severity": told["severity"][row], "age_s": told["age_s"][row],
         "gpus": told["gpus"][row], "gpus_unread": told["gpus_unread"][row] if fleet.answering[row] else told["gpus"][row],
         **{name: column[row] for name, column in figures.items()},

@@ -125,7 +125,7 @@ def _node_words(fleet: Fleet, key: str) -> list[Words]:
     if key == "uuid":
         return [tuple(uuid.lower() for uuid in fleet.roster.gpu_uuid[fleet.roster.gpus_of(row)]) for row in range(len(nodes))]
     found = [fleet.workers_of_node.get(node.name, ()) for node in nodes]
-    own = [(node_state(workers).lower(),) if key == "state" else () for workers in found]
+    own = [(node_state(workers, row in fleet.cordons).lower(),) if key == "state" else () for row, workers in enumerate(found)]
     words = _WORKER_WORDS[key]
     return [own[row] + tuple(word.lower() for worker in workers for word in words(worker)) for row, workers in enumerate(found)]
 

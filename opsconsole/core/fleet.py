@@ -95,6 +95,8 @@ class Roster:
     sites: tuple[Site, ...] = ()
     models: tuple[Model, ...] = ()
     policy: Policy = Policy()
+    engines: tuple[str, ...] = ("jax",)
+    """The engines whose workers this console can start."""
     gpu_start: np.ndarray = field(default_factory=lambda: np.zeros(1, np.int64))  # (N+1,): GPUs of node i are rows start[i]..start[i+1]
     gpu_uuid: tuple[str, ...] = ()
     gpu_name: tuple[str, ...] = ()
@@ -152,6 +154,12 @@ class Worker(msgspec.Struct, frozen=True, array_like=True, gc=False):
     itl_p95_ms: float | None = None
     kv_used_pct: float | None = None
     started_wall: float | None = None
+    checkpoint: str = ""
+    """What it was launched with; "" when its node does not tell."""
+    generation: int | None = None
+    """Grows with each order that its node has taken for it: an order made for an older one is refused there."""
+    restarts: int | None = None
+    """How often its node has started it again since the launch."""
 
     @property
     def in_flight(self) -> float | None:
@@ -169,6 +177,15 @@ class Process(msgspec.Struct, frozen=True, array_like=True, gc=False):
     pid: int
     name: str
     mem_mib: float | None
+
+
+class Cordoned(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Who said, when and why that a node shall get no new workers; the node itself keeps it."""
+
+    reason: str
+    actor: str
+    at: float
+    """Epoch seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +228,8 @@ class Fleet:
     workers: tuple[Worker, ...] = ()
     processes: dict[int, tuple[Process, ...]] = field(default_factory=dict)
     """Compute processes by row of the node."""
+    cordons: dict[int, Cordoned] = field(default_factory=dict)
+    """Nodes that shall get no new workers, by row."""
     router_queue: dict[str, float] = field(default_factory=dict)
     """Requests that wait at the router by model; empty when there is no router or it does not answer."""
     router_cause: str = ""

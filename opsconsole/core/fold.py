@@ -51,6 +51,7 @@ class _Draft:
         self.gpu_values = fleet.gpu_values.copy()
         self.gpu_errors = dict(fleet.gpu_errors)
         self.processes = dict(fleet.processes)
+        self.cordons = fleet.cordons
         self.workers: dict[str, tuple[Worker, ...]] = dict(fleet.workers_of_node)
         self.router_queue, self.router_cause = fleet.router_queue, fleet.router_cause
         self.history_cause = fleet.history_cause
@@ -64,7 +65,8 @@ class _Draft:
         fleet = replace(
             self.fleet, at=self.at, mono=self.mono, reach=self.reach, cause=tuple(self.cause), sampled_mono=self.sampled_mono,
             clock_offset_s=self.clock_offset_s, node_values=self.node_values, gpu_values=self.gpu_values, gpu_errors=self.gpu_errors,
-            processes=self.processes, workers=tuple(chain.from_iterable(self.workers.get(node.name, ()) for node in self.roster.nodes)),
+            processes=self.processes, cordons=self.cordons,
+            workers=tuple(chain.from_iterable(self.workers.get(node.name, ()) for node in self.roster.nodes)),
             router_queue=self.router_queue, router_cause=self.router_cause, history_cause=self.history_cause,
         )
         return _with_memory(fleet, new_second=self.ticked and int(self.at) > int(self.fleet.at))
@@ -114,6 +116,9 @@ def _set_details(draft: _Draft, row: int, gpus: slice, event: happened.Sampled) 
         draft.processes[row] = event.sample.processes
     else:
         draft.processes.pop(row, None)
+    if draft.cordons.get(row) != event.sample.cordon:
+        kept = {other: cordon for other, cordon in draft.cordons.items() if other != row}
+        draft.cordons = kept if event.sample.cordon is None else {**kept, row: event.sample.cordon}
 
 
 def _lost(draft: _Draft, event: happened.Lost) -> None:

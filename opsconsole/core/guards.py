@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import numpy as np
 
-from opsconsole.core.fleet import Fleet, Site, Worker
+from opsconsole.core.fleet import LIVE, REACH_WORDS, Fleet, Site, Worker
 from opsconsole.core.headlines import fresh_gpus
 from opsconsole.core.steps import Step
 
@@ -59,3 +59,30 @@ def out_at_once(fleet: Fleet, leaving: Iterable[Worker]) -> list[str]:
         f"{count} workers of {model} would be out at once, max_unavailable is {limit}"
         for model, count in sorted(out.items()) if count > limit
     ]
+
+
+def step_refusal(fleet: Fleet, step: Step, under_way: Iterable[Step] = ()) -> str:
+    """Why a step of a confirmed plan must not begin now, against the newest fleet; "" when it may.
+
+    under_way: the other steps that have begun.
+    """
+    row = fleet.roster.node_row.get(step.node)
+    if row is None:
+        return f"{step.node} is no longer in the fleet file"
+    if fleet.reach[row] != LIVE:
+        return f"{step.node} is {REACH_WORDS[fleet.reach[row]]}"
+    if step.order["op"] == "launch":
+        return power_refusal(fleet, (step, *under_way))
+    if step.order["op"] == "drain":
+        return minimum_refusal(fleet, {step.worker, *(other.worker for other in under_way if other.order["op"] == "drain")})
+    return ""
+
+
+def minimum_refusal(fleet: Fleet, leaving: Collection[str]) -> str:
+    """Why these workers must not leave: a model would have fewer ready ones than its minimum; "" when they may."""
+    for model in fleet.roster.models:
+        ready = [worker.name for worker in fleet.workers_of_model.get(model.name, ()) if worker.state == "READY"]
+        left = sum(name not in leaving for name in ready)
+        if left < min(len(ready), model.min_ready):
+            return f"{model.name} would have {left} ready workers, its minimum is {model.min_ready} (now {len(ready)}); launch one first"
+    return ""

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 import numpy as np
 
-from opsconsole.core.fleet import GPU_FACT_COLUMNS, Process, Worker
+from opsconsole.core.fleet import GPU_FACT_COLUMNS, Cordoned, Process, Worker
 from opsconsole.core.text import clean
 from opsconsole.protocol import GPU_COLUMNS, LINE_LIMIT_BYTES, NODE_COLUMNS, PROTOCOL_VERSION, WORKER_STATES
 
@@ -58,6 +58,13 @@ class _Sample(msgspec.Struct, tag="sample", tag_field="t", gc=False):
     gpu_errors: dict[str, str] = {}
     procs: list[Process] = []
     workers: list[_Worker] = []
+    cordon: _Cordon | None = None
+
+
+class _Cordon(msgspec.Struct, gc=False):
+    reason: str = ""
+    actor: str = ""
+    at: float = 0.0
 
 
 class _Worker(msgspec.Struct, gc=False):
@@ -84,6 +91,9 @@ class _Worker(msgspec.Struct, gc=False):
     itl_p95_ms: float | None = None
     kv_used_pct: float | None = None
     started_wall: float | None = None
+    checkpoint: str | None = None
+    generation: int | None = None
+    restarts: int | None = None
 
 
 class _Answer(msgspec.Struct, tag="answer", tag_field="t"):
@@ -126,6 +136,7 @@ class Sample(msgspec.Struct, frozen=True, gc=False):
     gpu_errors: dict[int, str]
     processes: tuple[Process, ...]
     workers: tuple[Worker, ...]
+    cordon: Cordoned | None = None
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -206,7 +217,11 @@ def _sample(message: _Sample, node: str) -> Sample:
         raise BadLine("a clock that is not a number")
     processes = tuple([_process(seen) for seen in message.procs])
     workers = tuple([_worker(seen, node) for seen in message.workers])
-    return Sample(message.seq, message.wall, message.mono, gpu, values, errors, processes, workers)
+    return Sample(message.seq, message.wall, message.mono, gpu, values, errors, processes, workers, _cordon(message.cordon))
+
+
+def _cordon(said: _Cordon | None) -> Cordoned | None:
+    return None if said is None else Cordoned(clean(said.reason, 200), clean(said.actor, 80), said.at if isfinite(said.at) else 0.0)
 
 
 def _process(seen: Process) -> Process:
@@ -221,6 +236,7 @@ def _worker(seen: _Worker, node: str) -> Worker:
         seen.queue_depth, seen.running, seen.tokens_total, seen.prompt_tokens_total, seen.requests_total,
         seen.tokens_per_s, seen.requests_per_s,
         seen.ttft_p50_ms, seen.ttft_p95_ms, seen.itl_p50_ms, seen.itl_p95_ms, seen.kv_used_pct, seen.started_wall,
+        clean(seen.checkpoint, 400) if seen.checkpoint else "", seen.generation, seen.restarts,
     )
 
 

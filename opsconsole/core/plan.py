@@ -7,9 +7,9 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from opsconsole.core.fleet import LIVE, REACH_WORDS, Fleet, Model, Worker
-from opsconsole.core.guards import out_at_once, power_refusal
+from opsconsole.core.guards import minimum_refusal, out_at_once, power_refusal
 from opsconsole.core.place import GONE, RESUMING_ENGINE, free_gpus, place
-from opsconsole.core.steps import Drain, Intent, Launch, Plan, Step, Undrain
+from opsconsole.core.steps import Change, Drain, Intent, Launch, Plan, Step, Undrain
 
 
 def make_plan(fleet: Fleet, intent: Intent, under_way: Collection[Step] = ()) -> Plan:
@@ -52,7 +52,7 @@ def _launch(fleet: Fleet, intent: Launch, under_way: Collection[Step]) -> Plan:
         return Plan(intent, title, refusal=refusal)
     ready = _ready(fleet, model.name)
     checks = tuple(f"{step.node} answers and its GPU {_gpus_text(step.order['gpus'])} is free" for step in steps)
-    change = (f"ready workers of {model.name}", str(ready), str(ready + len(steps)))
+    change = Change(f"ready workers of {model.name}", str(ready), str(ready), str(ready + len(steps)))
     return Plan(intent, title, steps, checks, changes=(change,))
 
 
@@ -103,7 +103,8 @@ def _drain(fleet: Fleet, intent: Drain, under_way: Collection[Step]) -> Plan:
         return Plan(intent, title, refusal=refusal)
     if busy := _busy(workers, under_way):
         return Plan(intent, title, refusal=busy, conflict=True)
-    refusal = _unreachable(fleet, workers) or _below_minimum(fleet, workers) or _cannot_move(fleet, intent, workers)
+    names = {worker.name for worker in workers}
+    refusal = _unreachable(fleet, workers) or minimum_refusal(fleet, names) or _cannot_move(fleet, intent, workers)
     if refusal:
         return Plan(intent, title, refusal=refusal)
     steps = tuple(_drain_step(worker, intent) for worker in workers)
@@ -111,7 +112,7 @@ def _drain(fleet: Fleet, intent: Drain, under_way: Collection[Step]) -> Plan:
     for model in sorted({worker.model for worker in workers}):
         ready = _ready(fleet, model)
         leaving = sum(worker.model == model and worker.state == "READY" for worker in workers)
-        changes.append((f"ready workers of {model}", str(ready), str(ready - leaving)))
+        changes.append(Change(f"ready workers of {model}", str(ready), str(ready - leaving), str(ready - leaving)))
     checks = tuple(f"{worker.name} answers, {_in_flight_text(worker)}" for worker in workers)
     warnings = [f"{model} has no ready worker left" for model in sorted({w.model for w in workers}) if not _left(fleet, model, workers)]
     warnings += out_at_once(fleet, [worker for worker in workers if worker.state == "READY"])
@@ -135,7 +136,7 @@ def _undrain(fleet: Fleet, intent: Undrain, under_way: Collection[Step]) -> Plan
         for worker in draining
     )
     changes = tuple(
-        (f"ready workers of {model}", str(ready := _ready(fleet, model)), str(ready + sum(worker.model == model for worker in draining)))
+        Change(f"ready workers of {model}", str(now := _ready(fleet, model)), str(now), str(now + sum(w.model == model for w in draining)))
         for model in sorted({worker.model for worker in draining})
     )
     return Plan(intent, title, steps, changes=changes)
@@ -166,14 +167,6 @@ def _unreachable(fleet: Fleet, workers: list[Worker]) -> str:
         row = fleet.roster.node_row[worker.node]
         if fleet.reach[row] != LIVE:
             return f"{worker.node} is {REACH_WORDS[fleet.reach[row]]}, so what {worker.name} has in flight is unknown"
-    return ""
-
-
-def _below_minimum(fleet: Fleet, workers: list[Worker]) -> str:
-    for model in fleet.roster.models:
-        ready, left = _ready(fleet, model.name), _left(fleet, model.name, workers)
-        if left < min(ready, model.min_ready):
-            return f"{model.name} would have {left} ready workers, its minimum is {model.min_ready} (now {ready}); launch one first"
     return ""
 
 

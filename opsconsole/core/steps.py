@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,8 @@ class Drain:
     targets: tuple[str, ...]
     deadline_s: float = 600.0
     on_deadline: str = "hold"
-    """hold: stay draining and say so; migrate: other workers go on with what is in flight; abort: stop anyway, count what was lost."""
+    """hold: stay draining and say so; extend: as much time again while the number in flight falls, then hold; migrate: other workers go
+    on with what is in flight; abort: stop anyway, count what was lost."""
     reason: str = ""
     actor: str = ""
 
@@ -39,17 +40,99 @@ class Undrain:
     actor: str = ""
 
 
-Intent = Launch | Drain | Undrain
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Stop workers that have nothing in flight. targets: worker or node names."""
+
+    targets: tuple[str, ...]
+    reason: str = ""
+    actor: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cordon:
+    """No new workers on these nodes; those that are there go on."""
+
+    targets: tuple[str, ...]
+    reason: str = ""
+    actor: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Uncordon:
+    """Let new workers onto these nodes again."""
+
+    targets: tuple[str, ...]
+    reason: str = ""
+    actor: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rebalance:
+    """The fewest moves that help most, of one model or of all (model "")."""
+
+    model: str = ""
+    objective: str = "queue"
+    """queue: shorten what waits; power: fit under the caps and budgets as they are now; cost: the same service for less an hour."""
+    reason: str = ""
+    actor: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """Replace the workers of a model by workers of another checkpoint, new beside old, one at a time."""
+
+    model: str
+    to: str
+    """The checkpoint that the new workers serve."""
+    deadline_s: float = 600.0
+    on_deadline: str = "hold"
+    """As in Drain, for the old workers."""
+    reason: str = ""
+    actor: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """Limit the power of GPUs. target: a node or a site; watts: of each GPU of a node, of all GPUs of a site together; None: as before."""
+
+    target: str
+    watts: float | None
+    reason: str = ""
+    actor: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """Take back what a run has done, as a fresh plan. run: its id."""
+
+    run: str
+    reason: str = ""
+    actor: str = ""
+
+
+Intent = Launch | Drain | Undrain | Stop | Cordon | Uncordon | Rebalance | Rollout | Cap | Undo
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One order to one node. order: a message of the protocol without its id."""
+    """One order to one node. order: a message of the protocol without its id. worker: "" for an order that concerns the node itself."""
 
     text: str
     node: str
     worker: str
     order: dict[str, Any]
+    after: tuple[int, ...] = ()
+    """Numbers (from 0) of the steps that must have ended well before this one begins; the others run side by side."""
+
+
+class Change(NamedTuple):
+    """What a plan changes, in words: now, while it is under way (the worst moment), and after it."""
+
+    what: str
+    now: str
+    during: str
+    after: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +145,7 @@ class Plan:
     checks: tuple[str, ...] = ()
     """Guards that hold, in words."""
     warnings: tuple[str, ...] = ()
-    changes: tuple[tuple[str, str, str], ...] = ()
-    """(what, now, after), in words."""
+    changes: tuple[Change, ...] = ()
     refusal: str = ""
     conflict: bool = False
     """Refused because somebody else is at it, or the fleet has changed since: trying again later makes sense."""

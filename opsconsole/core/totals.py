@@ -73,12 +73,15 @@ def known_sum(values: Iterable[float | None]) -> float | None:
     return sum(known) if known else None
 
 
-def node_state(workers: Iterable[Worker]) -> str:
-    """State of a node as its workers tell it: DRAINED when all are, DRAINING when some drain and none serves, else ACTIVE."""
-    states = {worker.state for worker in workers}
-    if states == {"DRAINED"}:
+def node_state(workers: Iterable[Worker], cordoned: bool = False) -> str:
+    """State of a node as its workers tell it: DRAINED when all are (or none is left on a cordoned one), DRAINING when some drain and
+    none serves, else CORDONED or ACTIVE."""
+    states = {worker.state for worker in workers} - {"STOPPED", "FAILED"}
+    if states == {"DRAINED"} or (cordoned and not states):
         return "DRAINED"
-    return "DRAINING" if "DRAINING" in states and "READY" not in states else "ACTIVE"
+    if "DRAINING" in states and "READY" not in states:
+        return "DRAINING"
+    return "CORDONED" if cordoned else "ACTIVE"
 
 
 def _of_gpus(gather, column: str):

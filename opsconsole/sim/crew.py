@@ -37,6 +37,8 @@ class SimWorker:
     in_flight_at_start: int = 0
     told: str = ""
     """The phase last spoken of."""
+    checkpoint: str = ""
+    generation: int = 0
 
 
 class Place(NamedTuple):

@@ -42,7 +42,7 @@ def worker_lines(crew) -> dict[int, list]:
         known = nothing if worker.state in ("STARTING", "STOPPED", "FAILED") else values
         line = WorkerLine(
             worker.name, worker.model, "jax", worker.gpus, worker.port, worker.pid, worker.state, worker.phase, None, worker.slots,
-            *known, worker.started_at,
+            *known, worker.started_at, worker.checkpoint, worker.generation, 0,
         )
         lines.setdefault(worker.node, []).append(line)
     return lines

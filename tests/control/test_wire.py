@@ -1,5 +1,6 @@
 """What goes between a collector and its fronts comes out as it went in."""
 
+import json
 from dataclasses import fields
 
 import msgspec
@@ -12,7 +13,8 @@ from opsconsole.core.events import Lost, Recorded, Routed
 from opsconsole.core.fleet import UNREACHABLE, Fleet, Roster
 from opsconsole.core.fold import fold
 from opsconsole.core.plan import make_plan
-from opsconsole.core.steps import Drain, Launch, Progress, Undrain
+from opsconsole.core.run import Run, StepRun
+from opsconsole.core.steps import Drain, Launch, Plan, Progress, Step, Undrain
 from tests.telemetry import fleet_of, sampled, tick, worker_fields
 
 
@@ -83,3 +85,13 @@ def test_what_is_no_intent_is_refused(packed):
 def test_what_is_no_message_is_refused(body):
     with pytest.raises(ValueError):
         wire.unpack(body)
+
+
+def test_a_run_survives_the_wire_and_json():
+    steps = (Step("drain w1", "n1", "w1", {"op": "drain"}), Step("stop it", "n1", "w1", {"op": "stop"}, (0,)))
+    plan = Plan(Drain(("w1",)), "drain w1", steps)
+    steps = (StepRun(plan.steps[0], "a", "SENT", "3 in flight", {"in_flight": 3}, 5.0), StepRun(plan.steps[1], "b"))
+    run = Run("r1", plan, 4.0, steps)
+    assert wire.run_in(json.loads(json.dumps(wire.run_out(run)))) == run
+    with pytest.raises(ValueError, match="not a run"):
+        wire.run_in({"id": "r1"})

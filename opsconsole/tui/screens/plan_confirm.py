@@ -5,19 +5,17 @@ from __future__ import annotations
 from textual import events
 from textual.app import ComposeResult
 
-from opsconsole.core.steps import Drain, Plan
+from opsconsole.core.steps import Plan
 from opsconsole.core.text import REPLACEMENT, clean
 from opsconsole.tui.editor import Editor
-from opsconsole.tui.paint import Row, cells, fit
+from opsconsole.tui.paint import Row, cells
 from opsconsole.tui.screens.modal import Box, Modal
 
 
 def phrase_for(plan: Plan) -> str:
     """What must be typed: the one target's name, the number of several targets, or the model to launch."""
-    if isinstance(plan.intent, Drain):
-        phrase = plan.intent.targets[0] if len(plan.intent.targets) == 1 else str(len(plan.intent.targets))
-    else:
-        phrase = plan.intent.model
+    targets = getattr(plan.intent, "targets", None) or (getattr(plan.intent, "model", "") or getattr(plan.intent, "target", "") or "yes",)
+    phrase = targets[0] if len(targets) == 1 else str(len(targets))
     phrase = clean(phrase, 60)
     return "yes" if REPLACEMENT in phrase else phrase
 
@@ -78,16 +76,18 @@ class PlanBox(Box):
     def _changes(self, width: int) -> list[Row]:
         if not self.plan.changes:
             return []
-        room = max(10, width - 30)
-        lines = [self.row().column("", room).put(fit("NOW", 12, True), "dim", True).put("     ").put(fit("AFTER", 12, True), "dim", True)]
-        for what, now, after in self.plan.changes:
+        room = max(10, width - 46)
+        lines = [self.row().column("", room).put(f"{'NOW':>11}     {'DURING':>11}     {'AFTER':>11}", "dim", True)]
+        for what, now, during, after in self.plan.changes:
             same = now == after
             lines.append(
                 self.row()
                 .column("  " + clean(what), room)
-                .column(now, 12, "text", right=True)
+                .column(now, 11, "text", right=True)
                 .put("  →  ", "dim")
-                .column(after, 12, "dim" if same else "strong", not same, right=True)
+                .column(during, 11, "text", right=True)
+                .put("  →  ", "dim")
+                .column(after, 11, "dim" if same else "strong", not same, right=True)
             )
         return [*lines, self.row()]
 

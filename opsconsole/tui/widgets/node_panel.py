@@ -20,7 +20,7 @@ class NodePanel(Pane):
         frame, node = self.frame, self.frame.roster.nodes[row]
         state = frame.state(row)
         reach = REACH_WORDS[frame.fleet.reach[row]]
-        right = reach if reach != "LIVE" else node_state(frame.fleet.workers_of_node.get(node.name, ()))
+        right = reach if reach != "LIVE" else node_state(frame.fleet.workers_of_node.get(node.name, ()), row in frame.fleet.cordons)
         lines = [title(self.look, node.name, width, f"{GLYPHS[state]} {right}", INKS[state], indent=1)]
         lines.append(self._reason(row, width))
         lines.append(self._load(row, width))
