@@ -43,6 +43,12 @@ def begin(plan: Plan, run_id: str, order_ids: Sequence[str], at: float) -> Run:
     return Run(run_id, replace(plan, run=run_id), at, steps)
 
 
+def stillborn(run: Run, text: str, at: float) -> Run:
+    """A run that must not begin, because what has to be written down first cannot be."""
+    steps = tuple(step_to(one, "FAILED", text=text, ended_at=at) for one in run.steps)
+    return run_to(replace(run, steps=steps), "FAILED", text=text, ended_at=at)
+
+
 def advance(run: Run, event: RunEvent) -> tuple[Run, tuple[RunOrder, ...]]:
     """The run after the event, and what to tell router and nodes because of it, in that order. Nothing moves a run that has ended."""
     is_deaf = run.state != "OPEN" and not (run.state == "INTERRUPTED" and isinstance(event, Told))
@@ -227,7 +233,7 @@ def _cancel_said(draft: _Draft, event: NodeSaid) -> None:
 
 def _not_sent(draft: _Draft, event: NotSent) -> None:
     number = draft.number_of(event.order_id.removesuffix(CANCEL))
-    if number is None or draft.steps[number].state != "SENT":
+    if number is None or draft.steps[number].state not in ("SENT", "ROUTING"):
         return
     if draft.steps[number].asked > 1:
         draft.move(number, "UNSURE", text=f"UNSURE: {event.text}", heard_at=None)
