@@ -74,7 +74,8 @@ class Run:
 
     @property
     def done_steps(self) -> tuple[Step, ...]:
-        return tuple(one.step for one in self.steps if one.state == "DONE")
+        """What can be taken back, held drains among it."""
+        return tuple(one.step for one in self.steps if one.state in ("DONE", "HELD"))
 
 
 def step_to(one: StepRun, state: str, **changes: Any) -> StepRun:
