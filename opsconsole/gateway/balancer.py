@@ -28,6 +28,8 @@ class Worker:
     slots: int
     resumes: bool = False
     """Whether it can go on with an answer that another worker began."""
+    drain: bool = False
+    """It keeps its place in the routes and gets no more requests."""
 
 
 Routes = Mapping[str, tuple[Worker, ...]]
@@ -49,13 +51,24 @@ class Seat:
 
     model: str
     worker: Worker
-    routed: bool = True
+    listed: bool = True
+    """Whether the routes name it."""
     in_flight: int = 0
     assigned: int = 0
     """Requests ever given to it: when this stands still, nothing new arrives there."""
     rest_until_s: float = 0.0
     last_turn: int = 0
     """The number of its latest assignment: equally loaded workers take turns."""
+
+    @property
+    def routed(self) -> bool:
+        """Whether it gets requests."""
+        return self.listed and not self.worker.drain
+
+    @property
+    def state(self) -> str:
+        """gone: no longer in the routes, and here until its last request has ended."""
+        return "ready" if self.routed else "draining" if self.listed else "gone"
 
     def preference(self) -> tuple[float, int]:
         return self.in_flight / self.worker.slots, self.last_turn
@@ -91,11 +104,11 @@ class Balancer:
         for worker in workers:
             key = (worker.name, worker.url)
             seats[key] = seat = old_seats.get(key) or Seat(model, worker)
-            seat.worker, seat.routed = worker, True
+            seat.worker, seat.listed = worker, True
         for key, seat in old_seats.items():
             if key not in seats and seat.in_flight:
                 seats[key] = seat
-                seat.routed = False
+                seat.listed = False
         return seats
 
     def admit(self, model: str, now_s: float) -> Ticket:
@@ -143,7 +156,7 @@ class Balancer:
     def release(self, seat: Seat) -> None:
         """A request on this worker has ended, however it ended."""
         seat.in_flight -= 1
-        if not seat.routed and not seat.in_flight:
+        if not seat.listed and not seat.in_flight:
             seats = self._seats[seat.model]
             key = (seat.worker.name, seat.worker.url)
             if seats.get(key) is seat:

@@ -8,6 +8,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from opsconsole.gateway.balancer import Balancer
 
 PREFIX = "opsconsole_gateway:"
+STATES = ("ready", "draining", "gone")
 WAIT_BUCKETS_S = (0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 
 
@@ -59,20 +60,29 @@ class _Depths:
 
 
 def read_state(balancer: Balancer) -> dict:
-    """{"models": {MODEL: {"queued", "in_flight", "workers": {WORKER: {"in_flight", "assigned", "slots", "routed"}}}}}.
+    """{"workers": [{"worker", "model", "in_flight", "queued", "state"}],
+    "models": {MODEL: {"queued", "in_flight", "workers": {WORKER: {"in_flight", "assigned", "slots", "routed", "state"}}}}}.
 
-    A worker no longer routed stays listed until its last request has ended; `assigned` counts what was ever given to it.
+    state: "ready"; "draining": the routes name it and it gets no more requests; "gone": the routes do not name it any more, and it is
+    listed until its last request has ended. A worker's own `queued` is 0: what waits here waits for any worker of its model. `assigned`
+    counts what was ever given to it.
     """
-    return {"models": {model: _read_model(balancer, model) for model in balancer.models()}}
+    models = {model: _read_model(balancer, model) for model in balancer.models()}
+    workers = [
+        {"worker": name, "model": model, "in_flight": held["in_flight"], "queued": 0, "state": held["state"]}
+        for model, state in models.items() for name, held in state["workers"].items()
+    ]
+    return {"workers": workers, "models": models}
 
 
 def _read_model(balancer: Balancer, model: str) -> dict:
+    """A worker replaced under its old name has two seats for a while: it is as ready as the readier one of them."""
     workers: dict[str, dict] = {}
-    for seat in balancer.seats(model):
-        known = workers.setdefault(seat.worker.name, {"in_flight": 0, "assigned": 0, "slots": 0, "routed": False})
+    for seat in sorted(balancer.seats(model), key=lambda seat: STATES.index(seat.state)):
+        known = workers.setdefault(
+            seat.worker.name, {"in_flight": 0, "assigned": 0, "slots": 0, "routed": seat.routed, "state": seat.state})
         known["in_flight"] += seat.in_flight
         known["assigned"] += seat.assigned
         known["slots"] += seat.worker.slots if seat.routed else 0
-        known["routed"] |= seat.routed
     in_flight = sum(worker["in_flight"] for worker in workers.values())
     return {"queued": balancer.queued(model), "in_flight": in_flight, "workers": workers}
