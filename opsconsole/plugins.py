@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import pluggy
 
@@ -19,8 +18,7 @@ BUILT_IN = {"router": "gateway", "engine": "jax"}
 LOADED, OFF, BROKEN = "loaded", "off", "broken"
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """One plugin that is installed. reason: why it is not loaded, "" when it is."""
 
     name: str
@@ -77,8 +75,7 @@ class Plugins:
         except Misfit:
             raise
         except Exception as error:
-            self._break_off(model.engine, _said(error))
-            raise Misfit("engine", self.why_not("engine", model.engine)) from error
+            raise Misfit("engine", f"the plugin {self._break_off(model.engine, _said(error))} is broken: {_said(error)}") from error
 
     def _take(self, entry: EntryPoint) -> None:
         """Loads one; in whatever way that fails, it becomes the reason."""
@@ -88,12 +85,12 @@ class Plugins:
         except (Exception, SystemExit) as error:
             if self._host.has_plugin(entry.name):
                 self._host.unregister(name=entry.name)
-            self._found[entry.name] = replace(found, state=BROKEN, reason=_said(error))
+            self._found[entry.name] = found._replace(state=BROKEN, reason=_said(error))
             return
         self.routers |= {kind.name: kind for kind in routers}
         self.engines |= {engine.name: engine for engine in engines}
         adds = (*(f"router {kind.name}" for kind in routers), *(f"engine {engine.name}" for engine in engines))
-        self._found[entry.name] = replace(found, state=LOADED, adds=adds, reason="")
+        self._found[entry.name] = found._replace(state=LOADED, adds=adds, reason="")
 
     def _load(self, entry: EntryPoint) -> tuple[list[RouterKind], list[Engine]]:
         module = entry.load()
@@ -120,14 +117,12 @@ class Plugins:
                 raise Unfit(f"{one.name} is given by another plugin already")
         return given
 
-    def _break_off(self, engine: str, reason: str) -> None:
-        """Switches off the plugin that gives this engine, with all that it gives."""
-        for name, found in self._found.items():
-            if f"engine {engine}" in found.adds:
-                self.engines = {given: value for given, value in self.engines.items() if f"engine {given}" not in found.adds}
-                self._host.unregister(name=name)
-                self._found[name] = replace(found, state=BROKEN, adds=(), reason=reason)
-                return
+    def _break_off(self, engine: str, reason: str) -> str:
+        """Switches off the engines of the plugin that gives this one; its name."""
+        name, found = next((name, found) for name, found in self._found.items() if f"engine {engine}" in found.adds)
+        self.engines = {given: value for given, value in self.engines.items() if f"engine {given}" not in found.adds}
+        self._found[name] = found._replace(state=BROKEN, adds=(), reason=reason)
+        return name
 
 
 def _said(error: BaseException) -> str:
