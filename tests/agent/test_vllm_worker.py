@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib.util
+import json
 import sys
 from pathlib import Path
 
@@ -16,20 +17,21 @@ if importlib.util.find_spec("opsconsole.agent.engines") is None:
     pytest.skip("this agent starts jax workers only", allow_module_level=True)
 
 from tests.agent.ordering import drain, launch  # noqa: E402
+
 from tests.plugins.test_vllm import stream  # noqa: E402
 
 PATIENCE_S = 60.0
 
 
 @pytest.mark.parametrize("age", ["old", "new"])
-def test_it_is_launched_watched_and_drained(gpu_file, start, tools, age):
+def test_it_is_launched_watched_and_drained(gpu_file, start, tools, tmp_path, age):
     (tools / "vllm").write_text(f"#!{sys.executable}\n{Path(fake_vllm.__file__).read_text()}")
     (tools / "vllm").chmod(0o700)
-    spec = spec_of(Model("llama", "vllm", "/models/llama", slots=3))
+    spec = spec_of(Model("llama", "vllm", str(tmp_path), slots=3))
     spec["env"] = {"FAKE_VLLM_METRICS": age, "FAKE_VLLM_TOKEN_S": "0.05"}
     agent = start(f"sim:{gpu_file.path}")
-    answer = launch(agent, engine="vllm", model="llama", checkpoint="/models/llama", slots=3, engine_spec=spec)
-    assert answer["ok"], answer
+    answer = launch(agent, engine="vllm", model="llama", checkpoint=str(tmp_path), slots=3, engine_spec=spec)
+    assert answer["ok"], json.dumps(answer)
     ended = asyncio.run(_drained_under_streams(agent, f"http://127.0.0.1:{answer['detail']['port']}"))
     assert ended["ok"] and ended["detail"]["in_flight_at_start"] == 4 and ended["detail"]["aborted"] == 0, ended
 
