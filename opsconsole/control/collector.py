@@ -76,38 +76,44 @@ def _is_ours(path: Path, stack: contextlib.ExitStack) -> bool:
 
 async def _collect(config: Config, state_dir: Path, until_idle: bool) -> int:
     from opsconsole.history.audit import LateAudit
+    from opsconsole.history.journal import Journal
     from opsconsole.history.samples import Recorder
 
     recorder = Recorder(places.history_path(state_dir), hours=config.history_hours)
     recorder.start()
-    audit = LateAudit(places.audit_path(state_dir))
+    audit, journal = LateAudit(places.audit_path(state_dir)), Journal(places.runs_path(state_dir))
     links, close_links = _links(config)
     try:
-        await _watch(config, state_dir, recorder, audit, links, until_idle)
+        await _watch(config, state_dir, recorder, audit, journal, links, until_idle)
     finally:
         await close_links()
         recorder.close()
         audit.close()
+        journal.close()
     return 0
 
 
-async def _watch(config: Config, state_dir: Path, recorder: Any, audit: Any, links: list[Link], until_idle: bool) -> None:
+async def _watch(
+    config: Config, state_dir: Path, recorder: Any, audit: Any, journal: Any, links: list[Link], until_idle: bool
+) -> None:
     def note(kind: str, subject: str, text: str, actor: str) -> None:
         recorder.note(kind, subject, text, actor, time.time())
 
     plugins = load_plugins(config)
-    performer = Performer(_sender(config, plugins, links, note), note, audit)
-    counter = Counter(performer, _series_reader(state_dir), _about(config))
     keeper = _keeper(config, plugins, state_dir, lambda: performer.withheld, lambda routed: watch.emit(routed))
+    performer = Performer(_sender(config, plugins, links, note), note, audit, journal, keeper.confirm_out)
+    await performer.recover()
+    counter = Counter(performer, _series_reader(state_dir), _about(config))
 
     def publish(fleet: Fleet) -> None:
+        performer.saw(fleet)
         counter.publish(fleet)
         recorder.record(fleet)
         if recorder.trouble != fleet.history_cause:
             watch.emit(Recorded(recorder.trouble))
         keeper.take(fleet)
 
-    watch = Watch(opening(_roster(config, plugins)), links, publish, performer.answered)
+    watch = Watch(opening(_roster(config, plugins)), links, publish, performer.heard)
     counter.publish(watch.fleet)
     socket_path = places.socket_path(state_dir)
     with places.used(state_dir):
@@ -120,6 +126,7 @@ async def _watch(config: Config, state_dir: Path, recorder: Any, audit: Any, lin
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await performer.close()
         socket_path.unlink(missing_ok=True)
 
 
