@@ -24,6 +24,8 @@ COMMANDS = {
     "launch": ("opsconsole.cli.act", "Start workers of a model."),
     "drain": ("opsconsole.cli.act", "Take workers out without losing a request, then stop them."),
     "undrain": ("opsconsole.cli.act", "Let draining workers take requests again."),
+    "runs": ("opsconsole.cli.runs", "Plans under way and past, step by step."),
+    "resume": ("opsconsole.cli.runs", "Go on with an interrupted run, or take it back."),
     "history": ("opsconsole.cli.history", "Any series of the past, as a chart, JSON or CSV."),
     "audit": ("opsconsole.cli.audit", "Who did what, why, and how it ended; --verify checks the record."),
     "config": ("opsconsole.cli.admin", "Write, check and show the fleet file."),

@@ -30,7 +30,9 @@ class Link(Protocol):
 class Watch:
     """Runs one task a link and publishes a new Fleet each tick. `publish` and `heard` must not block."""
 
-    def __init__(self, fleet: Fleet, links: Iterable[Link], publish: Callable[[Fleet], None], heard: Callable[[Answered | Linked], None]) -> None:
+    def __init__(
+        self, fleet: Fleet, links: Iterable[Link], publish: Callable[[Fleet], None], heard: Callable[[Answered | Linked], None]
+    ) -> None:
         self.fleet = fleet
         self.links = {link.name: link for link in links}
         self._publish, self._heard = publish, heard
@@ -55,7 +57,7 @@ class Watch:
             await asyncio.sleep(5.0)
 
     def emit(self, event: Event) -> None:
-        """Takes one event. Answers go on at once, and so does that a node is linked; samples beyond the inbox's limit are dropped, for newer ones follow."""
+        """Takes one event. Answers, and that a node is linked, are told at once; samples beyond the limit are dropped, for newer follow."""
         if isinstance(event, Answered):
             self._heard(event)
             return

@@ -1,9 +1,9 @@
 """The frames between a collector and its fronts: length-prefixed MessagePack, telemetry as blocks of bytes.
 
 A message is a 4-byte big-endian length and one MessagePack map with the key "k". A front sends hello, subscribe, fleet, plan, act, runs,
-watch, tell, anchors and history; a collector sends welcome, roster, fleet, plan, progress, run, anchors, end, series and error. A roster is sent before the first
-fleet that refers to it and again only when it has changed, so that a second of 10,000 nodes is a few large copies, not objects. Workers
-and processes are MessagePack within MessagePack, so that a front makes them at once as what they are.
+watch, tell, anchors and history; a collector sends welcome, roster, fleet, plan, progress, run, anchors, end, series and error. A roster
+is sent before the first fleet that refers to it and again only when it has changed, so that a second of 10,000 nodes is a few large
+copies, not objects. Workers and processes are MessagePack within MessagePack, so that a front makes them at once as what they are.
 """
 
 from __future__ import annotations

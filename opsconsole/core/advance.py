@@ -1,4 +1,4 @@
-"""What to say next: a run and one event give the run as it is after it, and the orders that follow; no clock, no network, no choice of ids."""
+"""What to say next: a run and one event give the run as it is after it, and the orders that follow; without a clock or a network."""
 
 from __future__ import annotations
 

@@ -97,6 +97,8 @@ class Roster:
     policy: Policy = Policy()
     engines: tuple[str, ...] = ("jax",)
     """The engines whose workers this console can start."""
+    moves_streams: bool = True
+    """Whether the router lets another worker go on with a stream that a worker cut."""
     gpu_start: np.ndarray = field(default_factory=lambda: np.zeros(1, np.int64))  # (N+1,): GPUs of node i are rows start[i]..start[i+1]
     gpu_uuid: tuple[str, ...] = ()
     gpu_name: tuple[str, ...] = ()

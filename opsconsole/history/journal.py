@@ -97,7 +97,8 @@ def _open(path: Path) -> sqlite3.Connection:
         db.execute("pragma journal_mode=wal")
         db.execute("pragma synchronous=full")  # an order that was sent must be known after a power cut
         if newer := newer_migration(db, MIGRATION_SET, MIGRATION_NAMES):
-            raise JournalError(f"the run journal {path} was written by a newer opsconsole ({newer}); upgrade this one, or move the file away")
+            written = f"was written by a newer opsconsole ({newer})"
+            raise JournalError(f"the run journal {path} {written}; upgrade this one, or move the file away")
         _migrate(db)
     except BaseException:
         db.close()

@@ -68,12 +68,15 @@ def test_a_newer_file_is_refused_in_words(journal, path):
     journal.put(run("a"))
     journal.close()
     with sqlite3.connect(path) as db:
-        db.execute("insert into _sqlite_migrations (migration_set, name, applied_at) values (?, 'm009_more', '')", (journal_room.MIGRATION_SET,))
+        newer = "insert into _sqlite_migrations (migration_set, name, applied_at) values (?, 'm009_more', '')"
+        db.execute(newer, (journal_room.MIGRATION_SET,))
     with pytest.raises(JournalError, match="newer opsconsole .m009_more."):
         journal.runs()
 
 
-@pytest.mark.parametrize("spoil", [lambda path: path.mkdir(), lambda path: path.symlink_to("/dev/null"), lambda path: path.write_bytes(b"no database" * 500)])
+@pytest.mark.parametrize("spoil", [
+    lambda path: path.mkdir(), lambda path: path.symlink_to("/dev/null"), lambda path: path.write_bytes(b"no database" * 500),
+], ids=["directory", "symlink", "garbage"])
 def test_what_cannot_be_used_is_one_sentence_and_is_tried_again(journal, path, spoil):
     spoil(path)
     with pytest.raises(JournalError, match="cannot be used"):
