@@ -31,7 +31,8 @@ class GpuSource(Protocol):
 def choose(spec, wake, load_of_workers):
     """The source named by the hello's "gpus": "nvml", or "sim:PATH". Raises ValueError for anything else.
 
-    wake: called when a reading is complete. load_of_workers: () -> [(gpus, busy share 0..1, tokens/s, pid, name)], for the simulation.
+    wake: called when a reading is complete.
+    load_of_workers: () -> [(gpus, busy share 0..1, tokens/s, pid, name, share of its GPUs)], for the simulation.
     """
     if spec == "nvml":
         from .nvml import NvmlSource

@@ -3,20 +3,25 @@
 import threading
 from collections import OrderedDict, namedtuple
 
+from .anchors import anchors, keep_anchor
 from .answers import refuse
+from .cancel import cancel
+from .cordon import cordon, uncordon
 from .drain import drain, stop, undrain
 from .hostile import plain
 from .launch import launch
 from .records import NAME_PATTERN
 
-VERBS = {"launch": launch, "drain": drain, "undrain": undrain, "stop": stop}
+WORKER_VERBS = {"launch": launch, "drain": drain, "undrain": undrain, "stop": stop, "cancel": cancel}
+NODE_VERBS = {"cordon": cordon, "uncordon": uncordon, "anchors": anchors}
+VERBS = {**WORKER_VERBS, **NODE_VERBS}
 """op: generator of Answers, the last of which is done."""
 ORDERS_KEPT = 500
 ANSWERS_KEPT = 20
 ID_LIMIT = 200
 
-Node = namedtuple("Node", "records board source worker_python")
-"""What an order may touch."""
+Node = namedtuple("Node", "records board source worker_python fences systemd no_systemd")
+"""What an order may touch. systemd: "system" or "user" where workers are its units, else None, and no_systemd says why."""
 
 
 class Desk:
@@ -49,6 +54,7 @@ class Desk:
             self._tell(order_id, kept)
             return
         try:
+            keep_anchor(order, self._node.records)
             for answer in _answers(order, self._node):
                 self._answer(order_id, answer.ok, answer.done, answer.text, answer.detail)
         except Exception as error:
@@ -56,11 +62,12 @@ class Desk:
 
     def _answer(self, order_id, ok, done, text, detail):
         answer = {"t": "answer", "id": order_id, "ok": ok, "done": done, "text": plain(text, 1000), "detail": detail}
-        if done and ok:
+        if done:
             self._keep(order_id, answer)
         self._tell(order_id, answer)
 
     def _keep(self, order_id, answer):
+        """Whether it was done or not: an order that was refused stays refused, whatever has changed since."""
         try:
             self._node.records.save_answer(order_id, answer)
         except OSError:
@@ -74,10 +81,12 @@ class Desk:
 
 
 def _answers(order, node):
-    verb = VERBS.get(order.get("op"))
+    op = order.get("op")
+    if op in NODE_VERBS:
+        return NODE_VERBS[op](order, node)
+    if op not in WORKER_VERBS:
+        return iter([refuse("this agent knows no order %s" % plain(op, 40))])
     name = order.get("worker")
-    if verb is None:
-        return iter([refuse("this agent knows no order %s" % plain(order.get("op"), 40))])
     if not isinstance(name, str) or not NAME_PATTERN.match(name):
         return iter([refuse("a worker's name is 1 to 64 of a-z 0-9 . _ - and begins with a letter or digit")])
-    return verb(order, node)
+    return WORKER_VERBS[op](order, node)

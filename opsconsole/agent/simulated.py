@@ -89,12 +89,14 @@ class SimulatedSource:
         spec, chip = self._spec, CHIPS[self._spec["chip"]]
         limit_w = spec["limits_w"].get(row, chip["rated_w"])
         inlet_c = spec["inlet_c"] + spec["hot"].get(row, 0.0)
-        placed = [self._share(busy, tokens_per_s) for gpus, busy, tokens_per_s, _pid, _name in workers if row in gpus]
+        here = [(self._share(worker[1], worker[2]), worker[5]) for worker in workers if row in worker[0]]
+        placed = [load for load, _share in here]
         load = min(1.0, spec["background_load"].get(row, 0.0) + sum(placed))
         load = max(0.0, min(1.0, load * (1.0 + gpu.noise.uniform(-0.015, 0.015))))
         power_w, gpu.temp_c, sm_clock_mhz, capped, thermal = step(chip, load, gpu.temp_c, limit_w, inlet_c, passed_s)
         gpu.energy_j += power_w * passed_s
-        mem_mib = min(MEM_IDLE_MIB + len(placed) * MEM_SHARE_OF_WORKER * chip["mem_mib"], 0.98 * chip["mem_mib"])
+        mem_mib = MEM_IDLE_MIB + sum(share for _load, share in here) * MEM_SHARE_OF_WORKER * chip["mem_mib"]
+        mem_mib = min(mem_mib, 0.98 * chip["mem_mib"])
         values = {
             "util_pct": round(100 * load), "mem_util_pct": round(60 * load), "mem_used_mib": int(mem_mib),
             "power_w": round(power_w, 1), "power_limit_w": limit_w, "temp_c": round(gpu.temp_c, 1),
@@ -110,11 +112,11 @@ class SimulatedSource:
         return busy if not full else min(1.0, (tokens_per_s or 0.0) / full)
 
     def _procs(self, workers, errors):
-        mem_mib = int(MEM_SHARE_OF_WORKER * CHIPS[self._spec["chip"]]["mem_mib"]) if self._spec else 0
+        mem_mib = MEM_SHARE_OF_WORKER * CHIPS[self._spec["chip"]]["mem_mib"] if self._spec else 0
         count = len(self._gpus)
         return [
-            [row, pid, name, mem_mib]
-            for gpus, _busy, _tokens_per_s, pid, name in workers for row in gpus if row < count and row not in errors
+            [row, pid, name, int(share * mem_mib)]
+            for gpus, _busy, _tokens_per_s, pid, name, share in workers for row in gpus if row < count and row not in errors
         ]
 
     def facts(self):

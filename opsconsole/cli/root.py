@@ -29,6 +29,7 @@ COMMANDS = {
     "history": ("opsconsole.cli.history", "Any series of the past, as a chart, JSON or CSV."),
     "audit": ("opsconsole.cli.audit", "Who did what, why, and how it ended; --verify checks the record."),
     "config": ("opsconsole.cli.admin", "Write, check and show the fleet file."),
+    "plugins": ("opsconsole.cli.plugins", "Plugins that are installed, what each adds, and why one is off."),
     "doctor": ("opsconsole.cli.doctor", "Find out what keeps nodes from being watched, and the mend."),
     "collect": ("opsconsole.cli.programs", "Watch and keep history without a screen."),
     "worker": ("opsconsole.cli.programs", "Run an inference worker (the data plane)."),
