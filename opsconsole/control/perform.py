@@ -184,7 +184,8 @@ class Performer:
 
     def _now(self, of: Carrier) -> Ticked:
         others = [carrier.run for carrier in self._carriers.values() if carrier is not of]
-        return Ticked(time.time(), self._fleet, tuple(one.step for run in others for one in run.steps if one.state in UNDER_WAY))
+        left = [run for run in self._runs.values() if run.state == "INTERRUPTED"]
+        return Ticked(time.time(), self._fleet, _under_way(others), _under_way(left))
 
     def _changed(self, before: Run, run: Run) -> None:
         self._runs[run.id] = run
@@ -203,6 +204,10 @@ class Performer:
         now = withheld_by(self._runs.values())
         self.withheld &= now
         self.withheld |= now
+
+
+def _under_way(runs: Iterable[Run]) -> tuple[Step, ...]:
+    return tuple(one.step for run in runs for one in run.steps if one.state in UNDER_WAY)
 
 
 def withheld_by(runs: Iterable[Run]) -> set[str]:

@@ -167,12 +167,17 @@ def _judge_by_fleet(draft: _Draft, number: int, event: Ticked) -> None:
     """A step that should have been taken back is never asked for again, for that could begin it anew: what its node shows decides."""
     one = draft.steps[number]
     worker = worker_of(event.fleet, one.step)
-    has_gone = worker is None or worker.state in ("STOPPED", "FAILED")
-    is_launch = one.step.order["op"] == "launch"
-    if has_gone:
-        draft.end(number, "FAILED" if is_launch else "DONE", f"{one.step.worker} does not run", event.at)
-    elif worker.state == "READY":
-        draft.end(number, "DONE" if is_launch else "FAILED", f"{one.step.worker} is READY", event.at)
+    state = worker.state if worker else "not there"
+    has_gone = worker is None or state in ("STOPPED", "FAILED")
+    text = f"{one.step.worker} is {state}"
+    if one.step.order["op"] == "launch":
+        if has_gone or state not in ("PENDING", "STARTING"):
+            draft.end(number, "FAILED" if has_gone else "DONE", text, event.at)
+    elif has_gone or state == "READY":
+        draft.end(number, "DONE" if has_gone else "FAILED", text, event.at)
+    else:  # it drains, so its node has the order and knows it again
+        draft.put(number, replace(one, cancel=""))
+        draft.ask(number, event.at)
 
 
 def _start(draft: _Draft, number: int, event: Ticked) -> bool:

@@ -101,11 +101,14 @@ class Begun:
 
 @dataclass(frozen=True, slots=True)
 class Ticked:
-    """A second passed. others: steps of other runs that are under way."""
+    """A second passed."""
 
     at: float
     fleet: Fleet
     others: tuple[Step, ...] = ()
+    """Steps of other runs that are under way."""
+    left: tuple[Step, ...] = ()
+    """Steps of runs that were let go of: their nodes may be at them. They block nobody, but what they may take is counted."""
 
 
 @dataclass(frozen=True, slots=True)
