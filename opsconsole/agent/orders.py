@@ -6,6 +6,7 @@ from collections import OrderedDict, namedtuple
 from .anchors import anchors, keep_anchor
 from .answers import message, refuse
 from .cancel import cancel
+from .cap import cap
 from .cordon import cordon, uncordon
 from .drain import drain, stop, undrain
 from .hostile import plain
@@ -13,7 +14,7 @@ from .launch import launch
 from .records import NAME_PATTERN
 
 WORKER_VERBS = {"launch": launch, "drain": drain, "undrain": undrain, "stop": stop, "cancel": cancel}
-NODE_VERBS = {"cordon": cordon, "uncordon": uncordon, "anchors": anchors}
+NODE_VERBS = {"cordon": cordon, "uncordon": uncordon, "anchors": anchors, "cap": cap}
 VERBS = {**WORKER_VERBS, **NODE_VERBS}
 """op: generator of Answers, the last of which is done."""
 ORDERS_KEPT = 500
