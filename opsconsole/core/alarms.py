@@ -24,7 +24,7 @@ from opsconsole.core.fleet import (
     Model,
     Worker,
 )
-from opsconsole.core.guards import W_PER_KW, drawn_w
+from opsconsole.core.power import W_PER_KW, drawn_w
 from opsconsole.core.headlines import fresh_gpus, worst_of
 from opsconsole.protocol import THROTTLE_REASONS
 
