@@ -185,8 +185,10 @@ def limit_refusal(fleet: Fleet, row: int, gpus: Sequence[int], watts: float | No
     """Why GPUs (by their row on the node) cannot be limited to so many W each; "" when they can."""
     span, node = fleet.roster.gpus_of(row), fleet.roster.nodes[row].name
     count = span.stop - span.start
-    if not gpus or any(not 0 <= gpu < count for gpu in gpus):
-        return f"{node} has {count} GPUs, the limit is for {gpus_text(gpus) or 'none'}"
+    if not gpus:
+        return f"{node} has no GPU whose power could be limited"
+    if any(not 0 <= gpu < count for gpu in gpus):
+        return f"{node} has {count} GPUs, the limit is for {gpus_text(gpus)}"
     if watts is None:
         return ""
     chosen = span.start + np.array(gpus)

@@ -213,14 +213,21 @@ class _Moves:
         return float((self._free(cls, 1) + sum(len(worker.gpus) for givers in self.situation.givers.values()
                                                for worker in givers.get(cls, ()))) // (known.gpus * known.gpu_share) or 0)
 
-    def _free(self, cls: Class, size: int) -> float:
-        """Free GPUs of a class in groups of `size` on one node."""
+    def _free(self, cls: Class, size: int, room: np.ndarray | None = None) -> float:
+        """Free GPUs of a class in groups of `size` on one node. room: as it would be, as it is unless said."""
         rows = np.array([row for row, own in enumerate(self.situation.class_of) if own == cls], dtype=int)
-        room, nodes = self.situation.room, self.situation.fleet.roster.gpu_node
+        nodes = self.situation.fleet.roster.gpu_node
+        room = self.situation.room if room is None else room
         if size == 1:
             return float(room[np.isin(nodes, rows)].sum())
         whole = np.bincount(nodes, weights=room >= 1.0 - WHOLE, minlength=len(self.situation.class_of))
         return float((whole[rows] // size * size).sum())
+
+    def _most(self, cls: Class, size: int) -> float:
+        """GPUs of a class in groups of `size` on one node when all who may leave have left."""
+        could = {worker.name for workers in (givers.get(cls, ()) for givers in self.situation.givers.values()) for worker in workers}
+        room = room_of_gpus(self.situation.fleet, self.situation.promised, could)
+        return self._free(cls, size, room)
 
     def _capacity_rows(self) -> None:
         """What a model lacks after the moves costs by how long its queue is; what others need they keep."""
@@ -245,18 +252,20 @@ class _Moves:
                     self.programme.put(kept, column, -1.0)
 
     def _room_rows(self) -> None:
-        """GPUs of each class, in groups as large as each size of worker needs: a larger one takes several groups of a smaller."""
+        """GPUs of each class, in groups as large as each size of worker needs: what is free and what leaves, and never more than there would
+        be if all who may leave had left."""
         models = self.situation.models
         sizes = sorted({max(models[name].gpus, 1) for name, _ in self.starts} | {1})
         for cls in self.situation.classes:
             for size in sizes:
-                row = self.programme.row(upper=self._free(cls, size))
+                row, most = self.programme.row(upper=self._free(cls, size)), self.programme.row(upper=self._most(cls, size))
                 for (name, own), column in self.starts.items():
                     if own == cls and models[name].gpus >= size:
                         self.programme.put(row, column, models[name].gpus * models[name].gpu_share)
+                        self.programme.put(most, column, models[name].gpus * models[name].gpu_share)
                 for (name, own), column in self.leaves.items():
                     if own == cls:
-                        self.programme.put(row, column, -float(models[name].gpus // size * size * models[name].gpu_share))
+                        self.programme.put(row, column, -float(models[name].gpus * models[name].gpu_share))
 
     def _power_rows(self) -> None:
         """Sites keep their budgets; what one draws above its budget now costs until it is gone."""

@@ -147,7 +147,8 @@ def _raised(fleet: Fleet, shares: Sequence[Share]) -> str:
         pinned = now_w[rows] >= PINNED_SHARE * may_w[rows]
         site = fleet.roster.nodes[row].site
         rise_w = float(np.nan_to_num(np.where(pinned, np.maximum(then - may_w[rows], 0.0), 0.0)).sum())
-        added[site] = added.get(site, 0.0) + rise_w * pues.get(site, 1.0)
+        if rise_w > 0:
+            added[site] = added.get(site, 0.0) + rise_w * pues.get(site, 1.0)
     return over_budget(fleet, added)
 
 

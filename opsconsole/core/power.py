@@ -85,10 +85,10 @@ def added_w(fleet: Fleet, steps: Iterable[Step], rises: np.ndarray) -> dict[str,
 
 
 def over_budget(fleet: Fleet, added: dict[str, float]) -> str:
-    """Why sites must not draw so many W more than now; "" when they may."""
+    """Why the sites named must not draw so many W more than now; "" when they may. One that is above its budget may take nothing."""
     for site in fleet.roster.sites:
         may_w = allowed_w(fleet, site)
-        if may_w is None or added.get(site.name, 0.0) <= 0:
+        if may_w is None or site.name not in added:
             continue
         now_w = reckoned_w(fleet, site)
         if now_w + added[site.name] > may_w:

@@ -19,7 +19,7 @@ from opsconsole.core.moves import HELPS_S, Class, Counts, Situation, best_counts
 from opsconsole.core.place import Place, place
 from opsconsole.core.room import promised_by
 from opsconsole.core.steps import Drain, Plan, Rebalance, Step
-from opsconsole.core.targets import model_meant
+from opsconsole.core.targets import model_meant, named
 from opsconsole.core.wording import number_text, power_text
 
 OBJECTIVES = ("queue", "power", "cost")
@@ -54,11 +54,14 @@ def _why_nothing(situation: Situation) -> str:
         if not any(map(situation.price, situation.classes)):
             return "no site has a price list (price_per_gpu_hour): what would be cheaper is not known"
         return "no move makes the same service cheaper"
+    if not situation.fleet.answering.any():
+        return "no node answers: what waits and what is served is not known"
     if not short:
         return f"no model has requests that wait {HELPS_S:.0f} s or longer and lacks workers: nothing needs to move"
     free = int((situation.room >= 1.0 - 1e-6).sum())
-    told = ", ".join(f"{model} lacks {number_text(value)} tokens/s" for model, value in sorted(short.items()))
-    return f"{told}; but {free} GPUs are free where a worker of it would fit within the power, and no other model can spare one"
+    told = named([f"{number_text(situation.loads[model].waiting)} requests of {model} wait" for model in sorted(short)])
+    where = f"none of the {free} free GPUs fits with the power and the model" if free else "no GPU is free"
+    return f"{told}; but {where}, and no other model can spare a worker"
 
 
 @dataclass
@@ -170,8 +173,9 @@ class _Work:
 
     def _reason(self, number: int, step: Step) -> str:
         model = step.order["model"] if step.order["op"] == "launch" else self.leaving[step.worker].model
-        load, needs, has = self.situation.loads[model], self.situation.needs[model], self.situation.has(model)
-        figures = f"it needs {number_text(needs)} tokens/s and has {number_text(has)}"
+        load = self.situation.loads[model]
+        figures = (f"asked for {number_text(load.demand_tokens_per_s)} tokens/s, its {len(load.ready)} ready workers give "
+                   f"{number_text(load.capacity_tokens_per_s)}")
         if step.order["op"] == "launch":
             waits = f"{number_text(load.waiting)} requests of {model} wait" if load.waiting else f"{model} keeps what it is asked for"
             return f"{number}: {waits}; {figures}"

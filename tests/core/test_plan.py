@@ -102,4 +102,4 @@ def test_what_was_confirmed_is_done_or_nothing():
 
 def test_there_are_cases_of_both_kinds_and_both_ends():
     ends = {(next(iter(data["intent"])), "refusal" in data["expect"]) for data in (json.loads(case.read_text()) for case in CASES)}
-    assert ends == {(kind, is_refused) for kind in ("launch", "drain", "undrain") for is_refused in (False, True)}
+    assert ends == {(kind, is_refused) for kind in KINDS for is_refused in (False, True)}
