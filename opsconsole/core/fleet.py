@@ -110,6 +110,12 @@ class Roster:
         return {node.name: row for row, node in enumerate(self.nodes)}
 
     @cached_property
+    def gpu_row(self) -> dict[tuple[str, int], int]:
+        """Row of a GPU by the name of its node and its index there."""
+        places = zip(self.gpu_node.tolist(), self.gpu_index.tolist(), strict=True)
+        return {(self.nodes[node].name, index): row for row, (node, index) in enumerate(places)}
+
+    @cached_property
     def gpu_node(self) -> np.ndarray:
         """Row of the node of each GPU, (G,)."""
         return np.repeat(np.arange(len(self.nodes)), np.diff(self.gpu_start))

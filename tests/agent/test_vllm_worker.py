@@ -17,7 +17,6 @@ if importlib.util.find_spec("opsconsole.agent.engines") is None:
     pytest.skip("this agent starts jax workers only", allow_module_level=True)
 
 from tests.agent.ordering import drain, launch  # noqa: E402
-
 from tests.plugins.test_vllm import stream  # noqa: E402
 
 PATIENCE_S = 60.0
