@@ -11,7 +11,9 @@ _UNITS = ((86400, "d"), (3600, "h"), (60, "m"))
 
 
 def command_of(intent: Intent) -> str:
-    """One line for a shell. It makes the same plan and asks before it acts: it carries no --yes."""
+    """One line for a shell. It makes the same plan and asks before it acts: it carries no --yes. An undo gives its own reason."""
+    if isinstance(intent, Undo):
+        return shlex.join(["opsconsole", "resume", "--back", intent.run])
     options = [part for name, value in _options(intent) if value for part in (f"--{name}", value)]
     if intent.reason:
         options += ["--reason", intent.reason]
@@ -36,7 +38,7 @@ def _arguments(intent: Intent) -> tuple[str, ...]:
         return (intent.model,)
     if isinstance(intent, Cap):
         return (intent.target,)
-    return (intent.run,) if isinstance(intent, Undo) else ()
+    return ()
 
 
 def _options(intent: Intent) -> Iterator[tuple[str, str]]:

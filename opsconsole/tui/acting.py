@@ -44,10 +44,10 @@ class Acting:
         if self._may_change():
             self.app.run_worker(self._resume(self.app.session, run), exit_on_error=False)
 
-    def let_go(self, run: Run) -> None:
-        """Ask whether a run that is under way shall be let go, and do it."""
+    def cancel(self, run: Run) -> None:
+        """Ask whether a run shall begin nothing more and take back what it has under way, and say so to the collector."""
         if self._may_change():
-            self.app.run_worker(self._let_go(self.app.session, run), exit_on_error=False)
+            self.app.run_worker(self._cancel(self.app.session, run), exit_on_error=False)
 
     def _may_change(self) -> bool:
         if self.app.read_only:
@@ -71,16 +71,16 @@ class Acting:
         from opsconsole.tui.screens.question import Question, resuming
 
         if await self.app.push_screen_wait(Question(*resuming(run))):
-            await self._follow(RunShown(run, self._key("undo")), session.resume(run.id))
+            await self._follow(RunShown(run, self._key("undo")), session.resume(run.id, self.app.settings.actor))
 
-    async def _let_go(self, session: Any, run: Run) -> None:
-        from opsconsole.tui.screens.question import Question, letting_go
+    async def _cancel(self, session: Any, run: Run) -> None:
+        from opsconsole.tui.screens.question import Question, cancelling
 
-        if await self.app.push_screen_wait(Question(*letting_go(run))):
+        if await self.app.push_screen_wait(Question(*cancelling(run))):
             try:
-                await session.cancel(run.id)
+                await session.cancel(run.id, self.app.settings.actor)
             except Exception as error:  # a refusal or a lost collector: said, never raised into the screen
-                self.app.say(f"not let go: {error}")
+                self.app.say(f"not cancelled: {error}")
             await self.look()
 
     async def _follow(self, shown: RunShown, news: AsyncIterator[Plan | Progress]) -> None:

@@ -52,14 +52,14 @@ class StandIn:
     async def runs(self) -> list[Run]:
         return list(self.known)
 
-    async def resume(self, run_id: str) -> AsyncIterator[Progress]:
+    async def resume(self, run_id: str, actor: str = "") -> AsyncIterator[Progress]:
         self.resumed.append(run_id)
         run = next(run for run in self.known if run.id == run_id)
         for number, step in enumerate(run.steps):
             if step.state not in ENDED:
                 yield Progress(number, step.step.worker, step.step.node, True, True, "stopped, 0 requests lost")
 
-    async def cancel(self, run_id: str) -> None:
+    async def cancel(self, run_id: str, actor: str = "") -> None:
         self.cancelled.append(run_id)
 
     async def history(self, series: str, **query: object) -> Series:

@@ -149,7 +149,7 @@ async def test_the_actor_is_in_every_intent() -> None:
         assert session.asked[0].actor == "dana@ops1"
 
 
-async def test_plans_screen_resumes_lets_go_and_undoes() -> None:
+async def test_plans_screen_resumes_cancels_and_undoes() -> None:
     async with staging(fleets.alarm()) as (app, pilot, session):
         session.known = doings.all_runs()
         await press(pilot, "4", "enter")

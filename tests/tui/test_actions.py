@@ -24,7 +24,7 @@ def test_capitals_change_the_fleet_and_nothing_else_does() -> None:
     assert {action for action, key in dangerous.items() if key.isupper()} == {
         "drain", "launch", "rebalance", "rollout", "stop", "cordon", "cap", "undo",
     }
-    assert {action for action, key in dangerous.items() if not key.isupper()} == {"resume", "let-go"}  # of what was said yes to
+    assert {action for action, key in dangerous.items() if not key.isupper()} == {"resume", "cancel"}  # of what was said yes to
     assert {action.id for action in ACTIONS if action.keys[0].isupper() and action.keys[0] != "G"} <= dangerous.keys()
 
 

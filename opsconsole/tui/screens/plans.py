@@ -99,9 +99,9 @@ class PlansScreen(View):
         else:
             self.app.say("only an interrupted run can be resumed")
 
-    def let_go(self) -> None:
+    def cancel_run(self) -> None:
         run = self.chosen()
-        if run is not None and run.state == "OPEN":
-            self.app.acting.let_go(run)
+        if run is not None and run.state in ("OPEN", "INTERRUPTED"):
+            self.app.acting.cancel(run)
         else:
-            self.app.say("only a run that is under way can be let go")
+            self.app.say("that run has ended: undo takes back what it has done")

@@ -1,4 +1,4 @@
-"""A yes or no about a run that is there already: go on with it, or let it go."""
+"""A yes or no about a run that is there already: go on with it, or cancel it."""
 
 from __future__ import annotations
 
@@ -29,12 +29,13 @@ def resuming(run: Run) -> tuple[str, list[Told], str]:
     return f"RESUME · {name_of(run)}", lines, "GO ON WITH IT"
 
 
-def letting_go(run: Run) -> tuple[str, list[Told], str]:
+def cancelling(run: Run) -> tuple[str, list[Told], str]:
     """As `resuming`."""
-    return f"LET GO · {name_of(run)}", [
-        ("", "text", "Steps that have not begun are not begun. A start that is not ready yet is taken back."),
-        ("", "text", "A drain under way stays as it is: undo lets its workers take requests again."),
-    ], "LET GO"
+    return f"CANCEL · {name_of(run)}", [
+        ("", "text", "Steps that have not begun are not begun. A start under way is ended; a drain under way is taken back: its worker"
+         " takes requests again."),
+        ("", "text", f"What is done stays done ({progress_text(run)} steps): undo takes that back, as a plan of its own."),
+    ], "CANCEL IT"
 
 
 class QuestionBox(Box):

@@ -64,7 +64,7 @@ class RunSteps(Pane):
         keys = {action.id: shown(action.keys[0]) for action in self.app.actions}
         row = self.row()
         hints = [("resume", f"{keys.get('resume', '')} go on with it")] if run.state == "INTERRUPTED" else []
-        hints += [("let-go", f"{keys.get('let-go', '')} let go")] if run.state == "OPEN" else []
+        hints += [("cancel", f"{keys.get('cancel', '')} cancel")] if run.state in ("OPEN", "INTERRUPTED") else []
         hints += [("undo", f"{keys.get('undo', '')} undo"), ("back", "esc runs") if self.screen.inside else ("open", "↵ receipts")]
         for action_id, words in hints:
             if action_id in keys and not (run.state == "INTERRUPTED" and action_id == "open" and not self.app.read_only):
