@@ -105,7 +105,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("cap", ("P",), "cap power", "limit power of a node or site, or lift it", "act", asking.cap, True, LOOKING),
     Action("undo", ("U",), "undo", "take the last run, or a chosen drain, back", "act", lambda view: view.undo(), True),
     Action("resume", ("r",), "resume", "go on with an interrupted run", "act", lambda view: view.resume_run(), True, ("plans",), 4),
-    Action("cancel", ("x",), "cancel", "end a run, take back what is under way", "act", lambda view: view.cancel_run(), True, ("plans",), 5),
+    Action("cancel", ("x",), "cancel", "end a run and what it has under way", "act", lambda view: view.cancel_run(), True, ("plans",), 5),
     Action("command", (":", "ctrl+p"), "command", "do anything by its name", "help", lambda view: view.app.open_palette(), footer=10),
     Action("help", ("?",), "help", "all keys", "help", lambda view: view.app.open_help(), footer=11),
     Action(
