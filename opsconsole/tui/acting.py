@@ -65,13 +65,13 @@ class Acting:
         plan = await self.app.push_screen_wait(PlanConfirm(draft, session.plan))
         if plan is not None:
             self.app.sight.marked.clear()
-            await self._follow(RunShown(begun(plan, self.app.wall()), self._key("undo")), session.act(plan))
+            await self._follow(self._shown(begun(plan, self.app.wall())), session.act(plan))
 
     async def _resume(self, session: Any, run: Run) -> None:
         from opsconsole.tui.screens.question import Question, resuming
 
         if await self.app.push_screen_wait(Question(*resuming(run))):
-            await self._follow(RunShown(run, self._key("undo")), session.resume(run.id, self.app.settings.actor))
+            await self._follow(self._shown(run), session.resume(run.id, self.app.settings.actor))
 
     async def _cancel(self, session: Any, run: Run) -> None:
         from opsconsole.tui.screens.question import Question, cancelling
@@ -91,12 +91,16 @@ class Acting:
                 shown.planned(one, self.app.wall()) if isinstance(one, Plan) else shown.heard(one, self.app.wall())
                 self._show()
         except Exception as error:  # as above; the collector goes on by itself, so nothing is claimed of what it does
-            shown.trouble = f"not heard of any more: {error}"
+            shown.trouble, shown.lost = f"not heard of any more: {error}", True
         shown.ended = True
         self._show()
         await self.look()
 
-    def _key(self, action_id: str) -> str:
+    def _shown(self, run: Run) -> RunShown:
+        return RunShown(run, self.key("undo"), self.key("plans"))
+
+    def key(self, action_id: str) -> str:
+        """The key of an action as people write it; "" where it is not bound."""
         return next((action.key_shown for action in self.app.actions if action.id == action_id), "")
 
     def _show(self) -> None:
@@ -148,10 +152,14 @@ class Acting:
             self.runs, self.trouble = newest_first(await session.runs()), ""
         except Exception as error:  # what is known already stays; why it may be old is said on the plans screen
             self.trouble = str(error) or type(error).__name__
+        else:
+            for shown in self.followed:
+                shown.found_in(self.runs)
         finally:
             self._looking = False
         if self.app.view is not None:
             self.app.view.runs_changed()
+            self.app.view.show_run()
 
     def run_named(self, run_id: str) -> Run | None:
         return next((run for run in self.runs if run.id == run_id), None)

@@ -200,6 +200,8 @@ class ConsoleApp(App[int], inherit_bindings=False):
     def open_view(self, name: str) -> None:
         if self.view is not None and self.view.view_name == name:
             return
+        if name == "plans":
+            self.sight.run = ""
         if name == "fleet":
             while len(self.screen_stack) > 1:
                 self.pop_screen()

@@ -19,6 +19,8 @@ STEP_LOOKS = {
 RUN_LOOKS = {"OPEN": ("◐", "info"), "INTERRUPTED": ("◌", "warn"), "DONE": ("✔", "ok"), "HELD": ("▽", "accent"), "FAILED": ("✖", "crit")}
 UNDER_WAY = ("ROUTING", "SENT", "UNSURE")
 _ORDER = ("INTERRUPTED", "OPEN")
+SAME_S = 5.0
+"""A run that began here began at the collector within so long."""
 ID_SHOWN = 8
 """Letters of a run's id that are shown, and that commands take."""
 
@@ -47,13 +49,16 @@ def progressed(run: Run, progress: Progress, at: float) -> Run:
 
 @dataclass
 class RunShown:
-    """A run whose words reach this screen one by one. undo: the key that takes it back, "" where there is none."""
+    """A run whose words reach this screen one by one. undo, plans: the keys that take it back, and that show all runs."""
 
     run: Run
     undo: str = ""
+    plans: str = ""
     ended: bool = False
     trouble: str = ""
-    """Why nothing more is heard of it."""
+    """Why nothing was done, or nothing more is heard of it."""
+    lost: bool = False
+    """Nothing more is heard of it: it goes on, or waits, where this screen cannot see it."""
 
     @property
     def title(self) -> str:
@@ -61,7 +66,7 @@ class RunShown:
 
     @property
     def failed(self) -> int:
-        return sum(step.state in ("FAILED", "SKIPPED") for step in self.run.steps) + bool(self.trouble)
+        return sum(step.state in ("FAILED", "SKIPPED") for step in self.run.steps)
 
     @property
     def verdict(self) -> str:
@@ -69,6 +74,10 @@ class RunShown:
         done = f"{states.count('DONE')} of {len(states)}"
         if not self.ended:
             return f"◐ running · {done} done · goes on when you quit"
+        if self.lost or self.run.state == "INTERRUPTED":
+            return f"◌ {'not heard of' if self.lost else 'interrupted'} · {done} done · {self.plans} plans · esc closes"
+        if self.trouble:
+            return "✖ nothing was done · esc closes"
         undo = f" · {self.undo} undo" if self.undo else ""
         if self.failed:
             return f"✖ ended · {self.failed} of {len(states)} failed{undo} · esc closes"
@@ -84,6 +93,14 @@ class RunShown:
         """The plan as it stood when it began; refused: nothing begins."""
         self.run = begun(plan, at) if not self.run.steps or not plan.refusal else self.run
         self.trouble = f"refused: {plan.refusal}" if plan.refusal else ""
+
+    def found_in(self, runs: Iterable[Run]) -> None:
+        """Where its words were lost: learn from the runs that the collector knows of what became of it."""
+        texts = [step.step.text for step in self.run.steps]
+        for run in runs:
+            same = run.id == self.run.id if self.run.id else abs(run.began_at - self.run.began_at) < SAME_S
+            if self.lost and same and [step.step.text for step in run.steps] == texts:
+                self.run, self.lost, self.trouble, self.ended = run, False, "", run.state != "OPEN"
 
     def heard(self, progress: Progress, at: float) -> None:
         self.run = progressed(self.run, progress, at)

@@ -224,3 +224,31 @@ def test_the_pace_of_a_drain_and_what_a_start_usually_takes() -> None:
 )
 def test_a_form_that_nobody_touches_makes_the_same_intent(intent) -> None:
     assert Form(intent, fleets.calm()).intent() == intent
+
+
+async def test_a_run_whose_words_were_lost_is_found_again_where_the_collector_keeps_it() -> None:
+    async with staging() as (app, pilot, session):
+
+        async def broken(plan):
+            raise ConnectionError("the collector has ended")
+            yield
+
+        session.act = broken
+        await press(pilot, "D", "enter")
+        assert "◌ not heard of · 0 of 2 done · 4 plans" in text_of(app) and "failed" not in text_of(app)
+        session.known = [replace(doings.interrupted_run(), began_at=app.wall())]
+        await app.acting.look()
+        await settled(pilot)
+        assert "◌ interrupted · 1 of 2 done" in text_of(app)
+
+
+async def test_the_plans_screen_opens_with_what_waits_and_then_holds_still() -> None:
+    async with staging(fleets.alarm()) as (app, pilot, session):
+        session.known = doings.done_runs()
+        await press(pilot, "4", "j", "1")
+        session.known = doings.all_runs()
+        await press(pilot, "4")
+        assert app.screen.chosen().state == "INTERRUPTED"
+        session.known = [replace(doings.interrupted_run(), id="newer", began_at=app.wall()), *session.known]
+        await app.acting.look()
+        assert app.screen.chosen().id == "2b1144e07a"

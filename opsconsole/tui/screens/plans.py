@@ -34,7 +34,13 @@ class PlansScreen(View):
 
     def on_screen_resume(self) -> None:
         super().on_screen_resume()
-        self.run_worker(self.app.acting.look(), exit_on_error=False)
+        self.run_worker(self._look(), exit_on_error=False)
+
+    async def _look(self) -> None:
+        """The first of the runs as they are now becomes the chosen one, and stays it whatever begins after it."""
+        await self.app.acting.look()
+        run = self.chosen()
+        self.app.sight.run = run.id if run is not None else ""
 
     def show_run(self) -> None:
         """No panel here: the screen itself tells of all runs."""
@@ -45,13 +51,9 @@ class PlansScreen(View):
             self.repaint()
 
     def chosen(self) -> Run | None:
-        """The chosen run; the first one when it is gone."""
+        """The chosen run; the first one while none is, or when it is gone."""
         runs = self.app.acting.runs
-        run = self.app.acting.run_named(self.app.sight.run)
-        if run is None and runs:
-            run = runs[0]
-            self.app.sight.run = run.id
-        return run
+        return self.app.acting.run_named(self.app.sight.run) or (runs[0] if runs else None)
 
     def chosen_name(self) -> str:
         return ""

@@ -29,9 +29,8 @@ class AlarmStrip(Pane):
         if not runs:
             return row
         more = f" and {len(runs) - 1} more" if len(runs) > 1 else ""
-        key = next((action.key_shown for action in self.app.actions if action.id == "plans"), "")
         words = clean(f"run {name_of(runs[0])} was interrupted{more}")
-        hint = f": {key} Plans "
+        hint = f": {self.app.acting.key('plans')} Plans "
         return row.put(" ◌ ", "strong", True, "info_ground").put(
             fit(words, min(cells(words), max(10, room - row.used - cells(hint) - 3))) + hint, "strong", True, "info_ground"
         )

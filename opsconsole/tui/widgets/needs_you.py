@@ -44,8 +44,8 @@ class NeedsYou(Pane):
 
     def _run(self, run: Run, width: int) -> list[Row]:
         age = age_text(max(0.0, self.app.wall() - run.began_at))
-        first = self.row().put(" ◌ ", "info", True).column(f"run {name_of(run)} was interrupted", width - 4 - cells(age), "strong")
-        helps = "  ".join(f"{action.key_shown} {action.name}" for action in self.app.actions if action.id == "plans")
+        first = self.row().put(" ◌ ", "info", True).column(f"interrupted: {name_of(run)}", width - 4 - cells(age), "strong")
+        helps = f"{self.app.acting.key('plans')} plans"
         second = self.row().put("   ").column(f"{progress_text(run)} steps done, nobody goes on with it", width - 5 - cells(helps), "dim")
         return [first.put(age + " ", "dim"), second.put(" " + helps + " ", "accent")]
 

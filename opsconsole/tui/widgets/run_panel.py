@@ -18,7 +18,7 @@ class RunPanel(Pane):
         if acting.shown is None:
             return []
         shown, others = acting.shown, sum(other is not acting.shown for other in acting.under_way)
-        verdict = shown.verdict + (f" · {others} more under way, {self._plans_key} plans" if others else "")
+        verdict = shown.verdict + (f" · {others} more under way, {shown.plans} plans" if others else "")
         head = title(self.look, shown.title, width, verdict, shown.ink)
         trouble = [self.row().put(" ✖ ", "crit", True).column(shown.trouble, width - 3, "text")] if shown.trouble else []
         room = max(0, height - 1 - len(trouble))
@@ -29,10 +29,6 @@ class RunPanel(Pane):
         acting, step = self.app.acting, shown.run.steps[number]
         facts = facts_of(step, self.frame.fleet if self.frame else None, acting.pace, self.app.wall(), expected_s(acting.runs, step.step))
         return step_row(self.row(), shown.run, number, facts, width)
-
-    @property
-    def _plans_key(self) -> str:
-        return next((action.key_shown for action in self.app.actions if action.id == "plans"), "")
 
     def wanted_height(self) -> int:
         shown = self.app.acting.shown
