@@ -15,6 +15,8 @@ def command_of(intent: Intent) -> str:
     if isinstance(intent, Undo):
         return shlex.join(["opsconsole", "resume", "--back", intent.run])
     options = [part for name, value in _options(intent) if value for part in (f"--{name}", value)]
+    if isinstance(intent, Cap) and intent.watts is None:
+        options = ["--restore"]
     if intent.reason:
         options += ["--reason", intent.reason]
     names = list(_arguments(intent))
@@ -56,4 +58,4 @@ def _options(intent: Intent) -> Iterator[tuple[str, str]]:
         yield "deadline", duration_text(intent.deadline_s)
         yield "on-deadline", intent.on_deadline
     if isinstance(intent, Cap):
-        yield "watts", "none" if intent.watts is None else f"{intent.watts:g}"
+        yield "watts", "" if intent.watts is None else repr(intent.watts).removesuffix(".0")
