@@ -19,6 +19,7 @@ import time
 from opsconsole.protocol import MAGIC, NODE_COLUMNS, PROBE_LIMIT_S, PROTOCOL_VERSION, SILENCE_LIMIT_S
 
 from . import AGENT_VERSION, processes
+from .fences import Fences
 from .gpus import by_column, choose, facts_by_column
 from .host import HostUsage, host_facts
 from .hostile import finite, plain
@@ -26,6 +27,7 @@ from .launch import spawning
 from .lines import Inbox, Outbox
 from .orders import VERBS, Desk, Node
 from .records import Records
+from .units import find_manager
 from .watchdog import Probe
 from .workers import Board
 
@@ -153,10 +155,12 @@ class Agent:
             records.open()
         except OSError as error:
             self._outbox.say({"t": "trouble", "text": plain("work_dir cannot be used: %s" % error)})
-        self._board = Board(records, self._boot_id)
+        fences = Fences(records)
+        self._board = Board(records, self._boot_id, fences)
         self._host = Probe(HostUsage(records.work_dir).read, self._wake)
         self._source = choose(settings.gpus, self._wake, self._board.loads)
-        self._desk = Desk(Node(records, self._board, self._source, settings.worker_python), self._outbox.say)
+        systemd = find_manager() if self._source.name == "nvml" else (None, "several simulated nodes share this machine")
+        self._desk = Desk(Node(records, self._board, self._source, settings.worker_python, fences, *systemd), self._outbox.say)
         self._first_tick_mono = self._tick_due_mono = time.monotonic()
 
     def _advance(self):
@@ -215,6 +219,7 @@ class Agent:
             "t": "sample", "seq": self._sequence, "wall": round(self._tick_wall, 3), "mono": round(self._tick_mono, 3),
             "gpu": by_column(reading.rows), "node": [None] * len(NODE_COLUMNS) if host_hangs else self._host.answer,
             "gpu_errors": {str(row): text for row, text in reading.errors.items()}, "procs": reading.procs, "workers": self._board.rows(),
+            "cordon": self._board.cordon,
         })
 
 

@@ -1,28 +1,22 @@
 """Stopping a worker so that no request is lost: no more admitted, every one finished, then the signal, then the proof."""
 
 import json
-import signal
-import socket
 import time
 
-from . import processes
+from .alone import alone
 from .answers import finish, progress, refuse
+from .ending import Ending
 from .hostile import finite
-from .scrape import NoAnswer, fetch, local_address, look
+from .scrape import NoAnswer, fetch, local_address, look, post_drain
 
 POLL_S = 0.3
 PROGRESS_S = 1.0
 QUIET_LOOKS_NEEDED = 2
 """Fresh looks in a row that must find nothing in flight; a look that fails breaks the row."""
-EXIT_LIMIT_S = 30.0
-"""How long an idle worker may take to end after SIGTERM."""
-TERM_TO_KILL_S = 5.0
-KILL_LIMIT_S = 5.0
-LET_GO_LIMIT_S = 3.0
-"""How long a drain may take to let go of a worker that is to take requests again."""
 HAND_OVER_LIMIT_S = 10.0
 """How long the clients of cut requests, which is the gateway, may take to read that they were cut."""
 STOP_DEADLINE_S = 10.0
+AT_DEADLINE = ("hold", "extend", "migrate", "abort")
 
 
 class Tally:
@@ -36,24 +30,30 @@ class Tally:
         """None: the last look failed, so nobody knows."""
         self.last_known = None
         self.quiet_looks = 0
+        """Looks in a row that found nothing in flight, and that no request had been admitted since the look before."""
+        self._requests_total = None
 
     def look(self):
         try:
-            self.now = look(local_address(self.record.host), self.record.port).in_flight
+            seen = look(self.record)
         except NoAnswer:
-            self.now = None
+            self.now, self.quiet_looks = None, 0
+            return
+        self.now = seen.in_flight
         if self.now is not None:
             self.last_known = self.now
             self.at_start = self.now if self.at_start is None else self.at_start
-        self.quiet_looks = self.quiet_looks + 1 if self.now == 0 else 0
+        was_admitted, self._requests_total = seen.requests_total != self._requests_total, seen.requests_total
+        self.quiet_looks = 0 if self.now != 0 else 1 if was_admitted else self.quiet_looks + 1
 
     @property
     def seconds(self):
         return round(time.monotonic() - self.begun_mono, 2)
 
-    def detail(self, **more):
-        finished = None if self.at_start is None or self.last_known is None else max(0, self.at_start - self.last_known)
-        return dict({"in_flight_at_start": self.at_start, "finished": finished, "seconds": self.seconds}, **more)
+    def detail(self, moved=0, aborted=0, **more):
+        finished = None if self.at_start is None or self.last_known is None else max(0, self.at_start - self.last_known - (moved or 0))
+        counts = {"in_flight_at_start": self.at_start, "finished": finished, "moved": moved, "aborted": aborted}
+        return dict(counts, seconds=self.seconds, **more)
 
     def said(self):
         return "in flight unknown: no answer" if self.now is None else "%d in flight" % self.now
@@ -62,51 +62,29 @@ class Tally:
 def drain(order, node):
     """Answers: progress once a second; then stopped and proven, or held, or aborted."""
     deadline_s = finite(order.get("deadline_s"))
-    if deadline_s is None or deadline_s < 0 or order.get("on_deadline", "hold") not in ("hold", "migrate", "abort"):
-        yield refuse("deadline_s must be a number of seconds and on_deadline hold, migrate or abort")
+    if deadline_s is None or deadline_s < 0 or order.get("on_deadline", "hold") not in AT_DEADLINE:
+        yield refuse("deadline_s must be a number of seconds and on_deadline one of %s" % ", ".join(AT_DEADLINE))
         return
-    yield from _alone(order, node, lambda watched: _drain(watched, node, deadline_s, order.get("on_deadline", "hold")))
+    yield from _with_worker(order, node, lambda watched: _drain(watched, node, deadline_s, order.get("on_deadline", "hold")))
 
 
 def stop(order, node):
     """As a drain of a worker that has nothing to finish; refused with the count when it has."""
-    yield from _alone(order, node, lambda watched: _stop(watched, node))
+    yield from _with_worker(order, node, lambda watched: _stop(watched, node))
 
 
 def undrain(order, node):
     """Admit requests again; a drain under way lets go of its worker for that, as long as it has not told it to end."""
-    yield from _alone(order, node, lambda watched: _undrain(watched), _taken_back)
+    yield from _with_worker(order, node, lambda watched: _undrain(watched, node), ask_back=True)
 
 
-def _taken_back(node, name, owner):
-    """The worker's lock, from the drain that has it; None when it does not let go."""
-    node.records.ask_back(name)
-    try:
-        end_mono = time.monotonic() + LET_GO_LIMIT_S
-        while time.monotonic() < end_mono:
-            time.sleep(POLL_S / 3)
-            lock = node.records.lock(name, owner)
-            if lock is not None:
-                return lock
-        return None
-    finally:
-        node.records.forget_back(name)
-
-
-def _alone(order, node, act, otherwise=lambda node, name, owner: None):
-    """`act` on the worker while no other order, of this or another agent, may; `otherwise` may get the lock from who has it."""
-    name = order["worker"]
-    watched = node.board.find(name)
+def _with_worker(order, node, act, ask_back=False):
+    """`act(watched)` while no other order, of this or another agent, has the worker."""
+    watched = node.board.find(order["worker"])
     if watched is None:
-        yield refuse("no worker %s on this node" % name)
+        yield refuse("no worker %s on this node" % order["worker"])
         return
-    owner = "%s %s" % (order["op"], order["id"])
-    lock = node.records.lock(name, owner) or otherwise(node, name, owner)
-    if lock is None:
-        yield refuse("another order has this worker: %s" % node.records.lock_owner(name), conflict=True)
-        return
-    with lock:
-        yield from act(watched)
+    yield from alone(order, node, lambda: act(node.board.find(order["worker"]) or watched), ask_back)
 
 
 def _drain(watched, node, deadline_s, on_deadline):
@@ -114,9 +92,11 @@ def _drain(watched, node, deadline_s, on_deadline):
     if not watched.check_process():
         yield finish("was not running: %s" % watched.state()[0], **tally.detail(proof="pid %s was gone" % watched.record.pid))
         return
+    node.records.set_leaving(watched.record.name, True)
+    deadline = Deadline(deadline_s, on_deadline)
     is_asked, told_mono = False, 0.0
     while True:
-        is_asked = is_asked or _post(watched.record, "/drain")
+        is_asked = is_asked or post_drain(watched.record)
         tally.look()
         if not watched.check_process():
             yield _gone_by_itself(watched, node, tally)
@@ -126,15 +106,39 @@ def _drain(watched, node, deadline_s, on_deadline):
         if node.records.is_asked_back(watched.record.name):
             yield refuse("taken back by an undrain, %s" % tally.said(), **tally.detail(taken_back=True, in_flight=tally.now))
             return
-        if tally.seconds >= deadline_s:
+        if deadline.is_over(tally):
             yield from _at_deadline(watched, node, tally, on_deadline)
             return
         if time.monotonic() - told_mono >= PROGRESS_S:
             told_mono = time.monotonic()
-            yield progress(tally.said(), in_flight=tally.now)
+            yield progress(tally.said() + deadline.said(), in_flight=tally.now)
         time.sleep(POLL_S)
+    ending = Ending(watched, node)
     yield progress("nothing in flight: SIGTERM", in_flight=0)
-    yield _end(watched, node, tally)
+    yield ending.gently(tally.detail)
+
+
+class Deadline:
+    """When the waiting ends; `extend` gives as much time again as long as fewer are in flight than at the deadline before."""
+
+    def __init__(self, seconds, on_deadline):
+        self._step_s = self._until_s = seconds
+        self._may_extend = on_deadline == "extend"
+        self._in_flight_before = None
+
+    def is_over(self, tally):
+        if tally.seconds < self._until_s:
+            return False
+        before = tally.at_start if self._in_flight_before is None else self._in_flight_before
+        if not self._may_extend or not self._step_s or tally.now is None or tally.now >= before:
+            return True
+        self._in_flight_before = tally.now
+        self._until_s += self._step_s
+        return False
+
+    def said(self):
+        extensions = round((self._until_s - self._step_s) / self._step_s) if self._step_s else 0
+        return ", deadline extended %d times" % extensions if extensions else ""
 
 
 def _stop(watched, node):
@@ -148,53 +152,40 @@ def _stop(watched, node):
     if tally.now or (tally.now is None and has_served):
         yield refuse("not stopped: %s" % tally.said(), in_flight=tally.now)
     elif tally.now is None:
-        yield _end(watched, node, tally)  # it never admitted a request
+        yield Ending(watched, node).gently(tally.detail)  # it never admitted a request
     else:
         yield from _drain(watched, node, STOP_DEADLINE_S, "hold")
 
 
-def _undrain(watched):
-    if watched.check_process() and _post(watched.record, "/undrain"):
+def _undrain(watched, node):
+    if watched.check_process() and post_drain(watched.record, takes_back=True):
+        node.records.set_leaving(watched.record.name, False)
         yield finish("admits requests again")
     else:
         yield refuse("the worker did not take /undrain")
 
 
-def _post(record, path):
-    """Whether the worker took it. An engine that knows no /drain (404) is drained by the router alone; /undrain must be known."""
-    try:
-        status = fetch(local_address(record.host), record.port, path, method="POST")[0]
-    except NoAnswer:
-        return False
-    return status < 400 or (path == "/drain" and status in (404, 405))
-
-
 def _gone_by_itself(watched, node, tally):
     if tally.last_known == 0:
-        _mark_stopped(watched, node)
-        return finish("ended by itself, nothing was in flight", **tally.detail(proof=_proof(watched.record)))
+        return Ending(watched, node).proven("ended by itself, nothing was in flight", tally.detail())
     return refuse("died with %s in flight: %s" % (_or_unknown(tally.last_known), watched.why_gone()), **tally.detail(lost=tally.last_known))
 
 
 def _at_deadline(watched, node, tally, on_deadline):
-    if on_deadline == "hold":
+    if on_deadline in ("hold", "extend"):
         yield refuse("deadline: %s; held" % tally.said(), **tally.detail(held=True, in_flight=tally.now))
         return
     if on_deadline == "migrate":
         yield from _hand_over(watched, node, tally)
         return
+    ending = Ending(watched, node)
     yield progress("deadline: %s; SIGTERM" % tally.said(), in_flight=tally.now)
-    processes.send_signal(watched.record, node.board.boot_id, signal.SIGTERM)
-    _wait_for_exit(watched, TERM_TO_KILL_S, tally)
+    has_ended = ending.by_force(tally.look)
     aborted = tally.last_known
-    if watched.check_process():
-        processes.kill_group(watched.record, node.board.boot_id)
-        _wait_for_exit(watched, KILL_LIMIT_S)
-    if watched.check_process():
+    if not has_ended:
         yield refuse("survived SIGKILL", **tally.detail(aborted=aborted))
         return
-    _mark_stopped(watched, node)
-    yield finish("aborted with %s in flight" % _or_unknown(aborted), **tally.detail(aborted=aborted, proof=_proof(watched.record)))
+    yield ending.proven("aborted with %s in flight" % _or_unknown(aborted), tally.detail(aborted=aborted))
 
 
 def _hand_over(watched, node, tally):
@@ -210,9 +201,9 @@ def _hand_over(watched, node, tally):
         time.sleep(POLL_S)
         tally.look()
     if tally.quiet_looks < QUIET_LOOKS_NEEDED:
-        yield refuse("after handing over: %s; held" % tally.said(), **tally.detail(held=True, in_flight=tally.now, moved=moved))
+        yield refuse("after handing over: %s; held" % tally.said(), **tally.detail(moved, held=True, in_flight=tally.now))
         return
-    yield _end(watched, node, tally, moved=moved)
+    yield Ending(watched, node).gently(lambda: tally.detail(moved))
 
 
 def _cut(record):
@@ -223,61 +214,6 @@ def _cut(record):
     except (NoAnswer, ValueError, AttributeError):
         return None
     return count if isinstance(count, int) and not isinstance(count, bool) and 0 <= count < 2**31 else None
-
-
-def _end(watched, node, tally, **more):
-    """SIGTERM to an idle worker and the proof that it is gone: process, its session, its port."""
-    processes.send_signal(watched.record, node.board.boot_id, signal.SIGTERM)
-    if not _wait_for_exit(watched, EXIT_LIMIT_S):
-        return refuse("did not end within %.0f s of SIGTERM; held" % EXIT_LIMIT_S, **tally.detail(held=True, in_flight=tally.now))
-    left = _what_is_left(watched.record)
-    if left:
-        processes.kill_group(watched.record, node.board.boot_id)
-        time.sleep(POLL_S)
-        left = _what_is_left(watched.record)
-    _mark_stopped(watched, node)
-    if left:
-        return refuse("ORPHAN: %s" % left, **tally.detail(**more))
-    return finish("stopped", **tally.detail(proof=_proof(watched.record), **more))
-
-
-def _wait_for_exit(watched, limit_s, tally=None):
-    """Whether the process has gone within `limit_s`; keeps `tally` up to date meanwhile."""
-    end_mono = time.monotonic() + limit_s
-    while watched.check_process() and time.monotonic() < end_mono:
-        if tally:
-            tally.look()
-        time.sleep(0.1)
-    return not watched.check_process()
-
-
-def _what_is_left(record):
-    """What of an ended worker is still there, or None."""
-    members = processes.group_members(record.pid)
-    if members:
-        return "processes %s of its session live" % ", ".join(map(str, members[:8]))
-    return "port %d still answers" % record.port if _is_open(record.host, record.port) else None
-
-
-def _is_open(host, port):
-    try:
-        socket.create_connection((local_address(host), port), timeout=1.0).close()
-    except OSError:
-        return False
-    return True
-
-
-def _proof(record):
-    state = "is open" if _is_open(record.host, record.port) else "is closed"
-    return "pid %d started at %s is gone, its session is empty, port %d %s" % (record.pid, record.start_time, record.port, state)
-
-
-def _mark_stopped(watched, node):
-    watched.record.stopped_wall = round(time.time(), 3)
-    try:
-        node.records.save(watched.record)
-    except OSError:
-        pass  # a full disk must not keep a drain from ending; this agent's board knows
 
 
 def _or_unknown(number):

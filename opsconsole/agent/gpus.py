@@ -28,10 +28,17 @@ class GpuSource(Protocol):
     def facts(self):
         """GpuFacts."""
 
+    def power_limit_w(self, row):
+        """The limit that is set, asked now. This and the next may take as long as the driver does. Both raise CapRefused."""
+
+    def set_power_limit_w(self, row, watts):
+        """Until the driver is loaded anew."""
+
 def choose(spec, wake, load_of_workers):
     """The source named by the hello's "gpus": "nvml", or "sim:PATH". Raises ValueError for anything else.
 
-    wake: called when a reading is complete. load_of_workers: () -> [(gpus, busy share 0..1, tokens/s, pid, name)], for the simulation.
+    wake: called when a reading is complete.
+    load_of_workers: () -> [(gpus, busy share 0..1, tokens/s, pid, name, share of its GPUs)], for the simulation.
     """
     if spec == "nvml":
         from .nvml import NvmlSource

@@ -1,121 +1,111 @@
 """Starting a worker so that it outlives this agent and its connection, and telling when it serves."""
 
+import json
 import os
-import re
 import socket
-import subprocess
 import threading
 import time
 
-from . import processes
+from opsconsole.protocol import METRICS_PREFIX
+
+from . import engines, processes, units
+from .alone import alone
 from .answers import finish, progress, refuse
-from .host import disk_free_mib
+from .keeper import start_kept
+from .preflight import SHARE_OF_SHARE, node_refusal, order_refusal
 from .records import Record
-from .scrape import NoAnswer, fetch, local_address
+from .scrape import NoAnswer, fetch, is_ready, local_address
 from .workers import log_tail
 
-DISK_NEEDED_MIB = 64
 READY_LIMIT_S = 600.0
+FIRST_TOKEN_LIMIT_S = 30.0
 POLL_S = 0.25
-ADDRESS_PATTERN = re.compile(r"[0-9A-Za-z.:-]{1,255}\Z")
+UNIT_TERM_LIMIT_S = 60.0
+"""After so long systemd ends a worker of ours that was told to end; an idle one needs a second or two."""
+PROVEN = {
+    200: "first token",
+    **dict.fromkeys((404, 405, 501), "no completions API to try"),
+    **dict.fromkeys((401, 403), "not tried: it wants a key"),
+}
+"""HTTP statuses of the first generation that let a worker be READY, and what they prove."""
 
 spawning = threading.Lock()
 """Held from a worker's start until its record is on disk: an agent that ends in between would leave a worker nobody knows."""
 
 
 def launch(order, node):
-    """Answers: started, each phase, then READY or why not. The same order again waits for the same worker."""
-    refusal = _refusal(order, node)
+    """Answers: each phase as it begins, then READY or why not. The same order again waits for the same worker."""
+    refusal = order_refusal(order)
     if refusal:
         yield refuse(refusal)
         return
-    lock = node.records.lock(order["worker"], "launch %s" % order["id"])
-    if lock is None:
-        yield refuse("another order has this worker: %s" % node.records.lock_owner(order["worker"]))
-        return
-    with lock:
-        watched = node.board.find(order["worker"])
-        if watched and watched.check_process() and watched.record.order != order["id"]:
+    yield from alone(order, node, lambda: _launch(order, node))
+
+
+def _launch(order, node):
+    watched = node.board.find(order["worker"])
+    begun_mono = time.monotonic()
+    if watched is None or watched.record.order != order["id"]:
+        if watched and watched.check_process():
             yield refuse("%s is alive already (pid %d)" % (order["worker"], watched.record.pid))
             return
-        if not watched or watched.record.order != order["id"]:
-            watched = _start(order, node)
+        if watched and watched.state()[2] and watched.record.orphans:
+            yield refuse("%s has left an orphan: %s" % (order["worker"], watched.state()[2]))
+            return
+        yield _phase("preflight", begun_mono)
+        with node.records.node_lock():
+            refusal = node_refusal(order, node)
+            if not refusal:
+                watched = _start(order, node)
+        if refusal:
+            yield refuse(refusal)
+            return
     record = watched.record
-    yield progress("started pid %d port %d" % (record.pid, record.port), pid=record.pid, port=record.port)
-    yield from _wait_until_ready(watched)
+    detail = {"pid": record.pid, "port": record.port, "supervised": _supervision(record, node)}
+    yield progress("started pid %d port %d" % (record.pid, record.port), **detail)
+    yield from _wait_until_ready(watched, node, begun_mono)
 
 
-def _refusal(order, node):
-    """Why this order cannot be carried out, or None."""
-    if order.get("engine", "jax") != "jax":
-        return "this agent starts jax workers only"
-    for field in ("checkpoint", "model"):
-        text = order.get(field)
-        if not isinstance(text, str) or not 0 < len(text) <= 4096 or not text.isprintable() or text.startswith("-"):
-            return "%s must be printable text that does not begin with -" % field
-    if not isinstance(order.get("host"), str) or not ADDRESS_PATTERN.match(order["host"]):
-        return "host must be an address"
-    for field, lowest, highest in (("port", 0, 65535), ("slots", 1, 4096), ("max_len", 1, 2**24)):
-        if not _is_whole(order.get(field), lowest, highest):
-            return "%s must be a whole number from %d to %d" % (field, lowest, highest)
-    share = order.get("gpu_share", 1.0)
-    if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share <= 1:
-        return "gpu_share must be a number above 0, at most 1"
-    return _gpu_refusal(order.get("gpus"), node.source) or _disk_refusal(node)
-
-
-def _gpu_refusal(rows, source):
-    facts = source.facts()
-    count = len(facts.gpus)
-    if not isinstance(rows, list) or not all(_is_whole(row, 0, count - 1) for row in rows) or len(set(rows)) != len(rows):
-        return "gpus must be distinct rows of this node's %d GPUs%s" % (count, " (%s)" % facts.error if facts.error else "")
-    errors = source.reading().errors
-    return next(("GPU %d: %s" % (row, errors[row]) for row in rows if row in errors), None)
-
-
-def _disk_refusal(node):
-    free_mib = disk_free_mib(node.records.work_dir)
-    if free_mib is None or free_mib < DISK_NEEDED_MIB:
-        return "only %s MiB are free in %s; a worker needs %d" % (free_mib, node.records.work_dir, DISK_NEEDED_MIB)
-    return None
-
-
-def _is_whole(value, lowest, highest):
-    return isinstance(value, int) and not isinstance(value, bool) and lowest <= value <= highest
+def _supervision(record, node):
+    if record.unit:
+        return "systemd (%s) keeps it: %s" % tuple(record.unit)
+    return "a process of its own keeps it%s" % (": %s" % node.no_systemd if node.no_systemd else "")
 
 
 def _start(order, node):
-    """The worker's process, recorded and on the board. Raises OSError."""
-    name, boot_id = order["worker"], node.board.boot_id
-    port = order["port"] or free_port(order["host"])
+    """The worker, recorded and on the board. Raises OSError."""
+    name, host, spec = order["worker"], order["host"], order.get("engine_spec")
+    port = order["port"] or free_port(host)
     record = Record(
-        name=name, model=order["model"], engine="jax", gpus=order["gpus"], slots=order["slots"], host=order["host"], port=port,
-        boot_id=boot_id, started_wall=round(time.time(), 3), log=node.records.log_path(name), order=order["id"],
+        name=name, model=order["model"], engine=order.get("engine", "jax"), gpus=order["gpus"], slots=order["slots"], host=host, port=port,
+        boot_id=node.board.boot_id, started_wall=round(time.time(), 3), log=node.records.log_path(name), order=order["id"],
+        checkpoint=order["checkpoint"], share=float(order.get("gpu_share", 1.0)), restarts=0,
     )
-    with spawning:
+    variables = environment(order["gpus"], node.source)
+    if record.engine == "jax":
         argv = command(order, port, node.worker_python, node.source)
-        child = _spawn(argv, environment(order["gpus"], node.source), record.log, node.records.work_dir)
-        record.pid, record.start_time = child.pid, processes.start_time(child.pid)
-        try:
-            node.records.save(record)
-        except OSError:
-            child.kill()
-            child.wait()
-            raise
-    node.board.put(record, child)
+    else:
+        argv, record.spec = engines.filled(spec, host, port, order["gpus"]), engines.kept(spec, METRICS_PREFIX)
+        variables.update(spec.get("env", {}))
+    node.board.forget(name)
+    node.records.set_leaving(name, False)
+    with spawning:
+        record = _supervised(node, record, argv, variables)
+    node.board.put(record)
     return node.board.find(name)
 
 
-def _spawn(argv, variables, log_path, work_dir):
-    log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    try:
-        return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=variables, cwd=work_dir, start_new_session=True)
-    finally:
-        os.close(log)
-
-
-SHARE_OF_SHARE = 0.9
-"""What JAX may take of a worker's share of a GPU's memory: the driver's context, the compiler and NCCL need some beside."""
+def _supervised(node, record, argv, variables):
+    if not node.systemd:
+        return start_kept(node.records, record, argv, variables)
+    record.unit = [node.systemd, units.unit_name(record.name)]
+    limit_s = record.spec["term_limit_s"] if record.spec else UNIT_TERM_LIMIT_S
+    record = units.start_unit(node.records, record, argv, variables, limit_s)
+    record.start_time = record.pid and processes.start_time(record.pid)
+    if not record.start_time:
+        raise OSError("%s ended at once: %s" % (record.unit[1], log_tail(record.log) or "no output"))
+    node.records.save(record)
+    return record
 
 
 def command(order, port, worker_python, source):
@@ -150,29 +140,54 @@ def free_port(host):
         return listener.getsockname()[1]
 
 
-def _wait_until_ready(watched):
+def _wait_until_ready(watched, node, begun_mono):
     """A progress answer for each phase, then the last answer."""
-    begun_mono, told = time.monotonic(), None
+    told, name = None, watched.record.name
     while time.monotonic() - begun_mono < READY_LIMIT_S:
-        if not watched.check_process():
-            yield refuse("did not become ready: %s" % watched.why_gone(), log=log_tail(watched.record.log))
+        if node.records.is_asked_back(name):
+            yield refuse("cancelled", cancelled=True, seconds=_since(begun_mono))
             return
+        is_alive = watched.check_process()
         state, phase, reason = watched.state()
-        if state == "FAILED":
-            yield refuse("FAILED: %s" % reason, log=log_tail(watched.record.log))
+        if not is_alive or state == "FAILED":
+            why = "did not become ready: %s" % watched.why_gone() if not is_alive else "FAILED: %s" % reason
+            yield refuse(why, log=log_tail(watched.record.log), restarts=watched.record.restarts, seconds=_since(begun_mono))
             return
-        if _is_ready(watched.record):
-            yield finish("READY", pid=watched.record.pid, port=watched.record.port, seconds=round(time.monotonic() - begun_mono, 2))
+        if is_ready(watched.record):
+            yield from _prove_first_token(watched, begun_mono)
             return
+        phase = _said(phase, watched)
         if phase and phase != told:
             told = phase
-            yield progress("phase %s" % phase, phase=phase)
+            yield _phase(phase, begun_mono, **({"reason": reason} if reason else {}))
         time.sleep(POLL_S)
     yield refuse("not ready after %.0f s; it goes on starting" % READY_LIMIT_S, log=log_tail(watched.record.log))
 
 
-def _is_ready(record):
+def _said(phase, watched):
+    """The phase in words: programs that are in the cache need no compiling."""
+    return "cache hit" if phase in ("compile", "warm") and watched.last_look and watched.last_look.artifacts == "hit" else phase
+
+
+def _phase(phase, begun_mono, **more):
+    return progress("phase %s" % phase, phase=phase, elapsed_s=_since(begun_mono), **more)
+
+
+def _since(begun_mono):
+    return round(time.monotonic() - begun_mono, 2)
+
+
+def _prove_first_token(watched, begun_mono):
+    """READY only after a generation of one token, where the engine has that API."""
+    yield _phase("first token", begun_mono)
+    record = watched.record
+    body = json.dumps({"model": record.model, "prompt": "a", "max_tokens": 1}).encode()
     try:
-        return fetch(local_address(record.host), record.port, "/readyz")[0] == 200
-    except NoAnswer:
-        return False
+        status = fetch(local_address(record.host), record.port, "/v1/completions", "POST", FIRST_TOKEN_LIMIT_S, body)[0]
+    except NoAnswer as error:
+        status = str(error)
+    if status not in PROVEN:
+        yield refuse("ready, but it gave no first token: %s; it is left running, drain it" % (
+            "HTTP %s" % status if isinstance(status, int) else status), log=log_tail(record.log), seconds=_since(begun_mono))
+        return
+    yield finish("READY", pid=record.pid, port=record.port, seconds=_since(begun_mono), proof=PROVEN[status], restarts=record.restarts)

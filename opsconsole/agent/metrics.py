@@ -38,19 +38,37 @@ class Metrics:
             buckets[bound] = buckets.get(bound, 0.0) + value
 
 
-def parse(text):
-    """Metrics of the known prefixes; every other line, and every value that is no finite number, is skipped."""
+def parse(text, names=None):
+    """Metrics of the known prefixes; every other line, and every value that is no finite number, is skipped.
+
+    names: {our name: [names of another engine, newest first]}: of each list the first that is there is taken, and nothing else.
+    """
     metrics = Metrics()
+    theirs = None if names is None else {name for listed in names.values() for name in listed}
     for line in text.splitlines():
-        prefix = next((prefix for prefix in PREFIXES if line.startswith(prefix)), None)
+        prefix = next((prefix for prefix in PREFIXES if line.startswith(prefix)), None) if theirs is None else ""
         if prefix is None:
             continue
         name, labels, rest = _split(line[len(prefix):])
         fields = rest.split()
         value = _number(fields[0]) if fields else None
-        if value is not None and math.isfinite(value):
+        if value is None or not math.isfinite(value):
+            continue
+        if theirs is None:
             metrics.add(ALIASES.get(name, name), labels, value)
-    return metrics
+        elif name in theirs or name[: -len("_bucket")] in theirs:
+            metrics.add(name, labels, value)
+    return metrics if theirs is None else _renamed(metrics, names)
+
+
+def _renamed(metrics, names):
+    ours = Metrics()
+    for name, listed in names.items():
+        for kept, found in ((ours.values, metrics.values), (ours.buckets, metrics.buckets)):
+            theirs = next((one for one in listed if one in found), None)
+            if theirs is not None:
+                kept[name] = found[theirs]
+    return ours
 
 
 def _split(line):

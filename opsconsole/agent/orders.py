@@ -3,20 +3,26 @@
 import threading
 from collections import OrderedDict, namedtuple
 
-from .answers import refuse
+from .anchors import anchors, keep_anchor
+from .answers import message, refuse
+from .cancel import cancel
+from .cap import cap
+from .cordon import cordon, uncordon
 from .drain import drain, stop, undrain
 from .hostile import plain
 from .launch import launch
 from .records import NAME_PATTERN
 
-VERBS = {"launch": launch, "drain": drain, "undrain": undrain, "stop": stop}
+WORKER_VERBS = {"launch": launch, "drain": drain, "undrain": undrain, "stop": stop, "cancel": cancel}
+NODE_VERBS = {"cordon": cordon, "uncordon": uncordon, "anchors": anchors, "cap": cap}
+VERBS = {**WORKER_VERBS, **NODE_VERBS}
 """op: generator of Answers, the last of which is done."""
 ORDERS_KEPT = 500
 ANSWERS_KEPT = 20
 ID_LIMIT = 200
 
-Node = namedtuple("Node", "records board source worker_python")
-"""What an order may touch."""
+Node = namedtuple("Node", "records board source worker_python fences systemd no_systemd")
+"""What an order may touch. systemd: "system" or "user" where workers are its units, else None, and no_systemd says why."""
 
 
 class Desk:
@@ -49,20 +55,23 @@ class Desk:
             self._tell(order_id, kept)
             return
         try:
+            keep_anchor(order, self._node.records)
             for answer in _answers(order, self._node):
-                self._answer(order_id, answer.ok, answer.done, answer.text, answer.detail)
+                self._answer(order_id, answer)
         except Exception as error:
-            self._answer(order_id, False, True, "%s: %s" % (type(error).__name__, error), {})
+            self._answer(order_id, refuse("%s: %s" % (type(error).__name__, error)))
 
-    def _answer(self, order_id, ok, done, text, detail):
-        answer = {"t": "answer", "id": order_id, "ok": ok, "done": done, "text": plain(text, 1000), "detail": detail}
-        if done and ok:
-            self._keep(order_id, answer)
-        self._tell(order_id, answer)
+    def _answer(self, order_id, answer):
+        told = message(order_id, answer)
+        if answer.done:
+            self._keep(order_id, told)
+        self._tell(order_id, told)
 
-    def _keep(self, order_id, answer):
+    def _keep(self, order_id, told):
+        """Whether it was done or not: an order that was refused stays refused, whatever has changed since."""
         try:
-            self._node.records.save_answer(order_id, answer)
+            if self._node.records.load_answer(order_id) is None:
+                self._node.records.save_answer(order_id, told)
         except OSError:
             pass  # a full disk: this agent still knows the answer, and the records tell another agent what is so
 
@@ -74,10 +83,12 @@ class Desk:
 
 
 def _answers(order, node):
-    verb = VERBS.get(order.get("op"))
+    op = order.get("op")
+    if op in NODE_VERBS:
+        return NODE_VERBS[op](order, node)
+    if op not in WORKER_VERBS:
+        return iter([refuse("this agent knows no order %s" % plain(op, 40))])
     name = order.get("worker")
-    if verb is None:
-        return iter([refuse("this agent knows no order %s" % plain(order.get("op"), 40))])
     if not isinstance(name, str) or not NAME_PATTERN.match(name):
         return iter([refuse("a worker's name is 1 to 64 of a-z 0-9 . _ - and begins with a letter or digit")])
-    return verb(order, node)
+    return WORKER_VERBS[op](order, node)

@@ -80,6 +80,26 @@ def group_members(pid):
     return members
 
 
+def descendants(pid):
+    """[[pid, start_time], ...] of the living children of `pid`, theirs and so on; also those that have left its session."""
+    children = {}
+    for entry in os.listdir("/proc") if os.path.isdir("/proc/self") else ():
+        fields = _stat_fields(int(entry)) if entry.isdigit() else None
+        if fields and fields[0] not in (b"Z", b"X"):
+            children.setdefault(int(fields[1]), []).append([int(entry), fields[19].decode()])
+    found, unseen = [], [pid]
+    while unseen:
+        born = children.pop(unseen.pop(), [])
+        found += born
+        unseen += [child for child, _start_time in born]
+    return found
+
+
+def living(marks):
+    """Those of [[pid, start_time], ...] that still run."""
+    return [mark for mark in marks if start_time(mark[0]) == mark[1]]
+
+
 def kill_group(record, this_boot_id):
     """SIGKILL to what is left of the recorded process's session; its leader only if it is still the recorded one."""
     if record.boot_id != this_boot_id:

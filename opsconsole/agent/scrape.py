@@ -17,16 +17,17 @@ class NoAnswer(Exception):
     """The worker did not answer in time, or not in HTTP."""
 
 
-def fetch(host, port, path, method="GET", deadline_s=DEADLINE_S):
+def fetch(host, port, path, method="GET", deadline_s=DEADLINE_S, body=b""):
     """(status, body bytes) of one request. Raises NoAnswer.
 
     HTTP/1.0 asks the server for neither chunks nor a connection that stays, so the answer ends with its length or the connection.
     """
     end_mono = time.monotonic() + deadline_s
-    request = "%s %s HTTP/1.0\r\nHost: %s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % (method, path, host)
+    kind = "Content-Type: application/json\r\n" if body else ""
+    request = "%s %s HTTP/1.0\r\nHost: %s\r\n%sContent-Length: %d\r\nConnection: close\r\n\r\n" % (method, path, host, kind, len(body))
     try:
         with socket.create_connection((host, port), timeout=deadline_s) as connection:
-            connection.sendall(request.encode())
+            connection.sendall(request.encode() + body)
             return _read_answer(connection, end_mono)
     except OSError as error:
         raise NoAnswer(plain(error)) from error
@@ -71,6 +72,8 @@ class Look:
         named = state.get("state")
         self.mono_s = time.monotonic()
         self.state = named if named in WORKER_STATES else None
+        self.artifacts = state.get("artifacts") if state.get("artifacts") in ("hit", "compiled") else None
+        """Whether its programs came from the cache of compiled ones; None before that is known."""
         self.phase = state.get("phase") if state.get("phase") in WORKER_PHASES else None
         self.reason = plain(state.get("reason"))
         self.slots = count(state.get("slots"))
@@ -89,18 +92,44 @@ def _first(*values):
     return next((value for value in values if value is not None), None)
 
 
-def look(host, port):
-    """A Look through GET /state and /metrics; an engine without /state counts as READY when /health says so. Raises NoAnswer."""
-    status, body = fetch(host, port, "/state")
-    if status == 200:
-        state = _object(body)
+def look(record):
+    """A Look at the recorded worker, through GET /state and /metrics or what its engine has instead. Raises NoAnswer."""
+    address, spec = local_address(record.host), record.spec
+    if spec is None:
+        status, body = fetch(address, record.port, "/state")
+        state = _object(body) if status == 200 else {}
     else:
-        state = {"state": "READY" if fetch(host, port, "/health")[0] == 200 else "NOT_READY"}
+        state = {"state": "READY"} if fetch(address, record.port, spec["ready_path"])[0] == 200 else {}
     try:
-        status, body = fetch(host, port, "/metrics")
+        status, body = fetch(address, record.port, spec["metrics_path"] if spec else "/metrics")
     except NoAnswer:
         status = None
-    return Look(state, parse(body.decode("utf-8", "replace") if status == 200 else ""))
+    text = body.decode("utf-8", "replace") if status == 200 else ""
+    return Look(state, parse(text, spec["metrics"] if spec else None))
+
+
+def is_ready(record):
+    """Whether it says that it takes work."""
+    path = record.spec["ready_path"] if record.spec else "/readyz"
+    try:
+        return fetch(local_address(record.host), record.port, path)[0] == 200
+    except NoAnswer:
+        return False
+
+
+def post_drain(record, takes_back=False):
+    """Tell a worker to admit no more requests, or to admit them again. Whether it took it; one that knows no drain is drained by the
+    router alone, which is as good."""
+    path = record.spec["drain_path"] if record.spec else "/drain"
+    if path is None:
+        return True
+    if takes_back:
+        before, _, last = path.rpartition("/")
+        path = "%s/un%s" % (before, last)
+    try:
+        return fetch(local_address(record.host), record.port, path, method="POST")[0] < 400
+    except NoAnswer:
+        return False
 
 
 def _object(body):

@@ -1,15 +1,16 @@
 """Which workers run on this node and how each fares, looked at once a second in a thread of its own."""
 
-import subprocess
 import threading
 import time
 
 from opsconsole.protocol import WORKER_FIELDS
 
-from . import processes
+from . import processes, units
+from .cordon import read_cordon
 from .hostile import plain, rounded
+from .keeper import is_kept
 from .metrics import MetricsWindow
-from .scrape import NoAnswer, local_address, look
+from .scrape import NoAnswer, look
 
 LOOK_INTERVAL_S = 1.0
 SILENT_AFTER_S = 2.5
@@ -17,7 +18,6 @@ SILENT_AFTER_S = 2.5
 STOPPED_KEPT_S = 10.0
 FAILED_KEPT_S = 600.0
 SCAN_INTERVAL_S = 2.0
-REAP_LIMIT_S = 1.0
 LOG_TAIL_BYTES = 4096
 LOG_LINES = 5
 REASON_LIMIT = 150
@@ -25,16 +25,18 @@ REASON_LIMIT = 150
 
 
 class Watched:
-    """One worker: its record, its last look, its process."""
+    """One launch of a worker: its record, its last look, its process, which may be started again."""
 
-    def __init__(self, record, boot_id, child=None):
+    def __init__(self, record, records, boot_id, fences):
         self.record = record
         self.last_look = None
         self.is_gone = False
-        self.exit_code = None
         self.retired = False
+        self._is_between = False
+        """Whether it has crashed and is about to be started again."""
+        self._records = records
         self._boot_id = boot_id
-        self._child = child
+        self._fences = fences
         self._gone_mono = None
         self._window = MetricsWindow()
         threading.Thread(target=self._watch, daemon=True).start()
@@ -42,69 +44,123 @@ class Watched:
     def _watch(self):
         due_mono = time.monotonic()
         while not self.retired and not self.is_gone:
-            self.check_process()
-            if not self.is_gone:
+            if self.check_process() and not self._is_between:
                 self._look()
             due_mono = max(due_mono + LOOK_INTERVAL_S, time.monotonic())
             time.sleep(due_mono - time.monotonic() if due_mono > time.monotonic() else 0.2)
 
     def check_process(self):
-        """Whether the process lives; reaps it when it was this agent's child."""
+        """Whether the process lives, or is about to be started again."""
         if not processes.is_same(self.record, self._boot_id):
-            self._reap()
+            self._reread()
+        self._is_between = not processes.is_same(self.record, self._boot_id) and self._will_start_again()
+        if not self._is_between and not processes.is_same(self.record, self._boot_id):
+            self._reread()
             self._gone_mono = self._gone_mono or time.monotonic()
             self.is_gone = True
         return not self.is_gone
 
-    def _reap(self):
-        """Take the exit code of a child that has ended, so that no zombie keeps its number."""
+    def _reread(self):
+        newest = self._records.load(self.record.name)
+        if newest is not None and newest.order == self.record.order:
+            self.follow(newest)
+
+    def follow(self, record):
+        """Take its newest record, which may tell of another process."""
+        if record.start_time != self.record.start_time or record.pid != self.record.pid:
+            self.last_look = None
+        self.record = record
+
+    def _will_start_again(self):
+        record = self.record
+        if record.stopped_wall or record.failed or record.boot_id != self._boot_id or self._records.is_leaving(record.name):
+            return False
+        return is_kept(record, self._boot_id) if record.unit is None else self._unit_starts_again(record)
+
+    def _unit_starts_again(self, record):
+        """Ask systemd what became of the unit, and keep what it says."""
+        shown = units.show(record)
+        pid, restarts = int(shown.get("MainPID") or 0), int(shown.get("NRestarts") or 0)
+        if pid and pid != record.pid:
+            self._keep(pid=pid, start_time=processes.start_time(pid), restarts=restarts)
+        elif shown.get("ActiveState") in ("failed", "inactive"):
+            failed = "crash loop: %d starts" % (restarts + 1) if restarts else None
+            self._keep(exit_code=units.exit_code(shown), restarts=restarts, failed=failed)
+            return False
+        return bool(shown)
+
+    def _keep(self, **values):
         try:
-            self.exit_code = None if self._child is None else self._child.wait(timeout=REAP_LIMIT_S)
-        except subprocess.TimeoutExpired:
-            pass  # not a zombie yet: the next check takes it
+            newest = self._records.update(self.record, **values)
+        except OSError:
+            return  # a full disk: asked again at the next look
+        if newest is not None:
+            self.follow(newest)
 
     def _look(self):
         try:
-            seen = look(local_address(self.record.host), self.record.port)
+            seen = look(self.record)
         except NoAnswer:
             return
         self._window.add(seen.mono_s, seen.metrics)
         self.last_look = seen
+        if seen.state == "READY" and not self.record.ready_wall:
+            self._keep(ready_wall=round(time.time(), 3))
 
     def is_silent(self):
         return self.last_look is None or time.monotonic() - self.last_look.mono_s > SILENT_AFTER_S
 
     def state(self):
         """(state, phase, reason)."""
-        seen = self.last_look
-        if self.record.stopped_wall:
+        record, seen = self.record, self.last_look
+        if record.orphans:
+            return self._state_of_orphans()
+        if record.stopped_wall:
             return "STOPPED", None, None
         if self.is_gone:
             return self._state_when_gone()
+        if self._is_between:
+            return "STARTING", "spawn", plain("start %d after: %s" % ((record.restarts or 0) + 2, self.why_gone()))
         if seen is None:
             return "STARTING", "spawn", None
         if self.is_silent():
             return "NOT_READY", None, "does not answer"
+        if record.spec is not None:
+            return self._state_by_metrics(seen)
         return seen.state or "NOT_READY", seen.phase if seen.state == "STARTING" else None, seen.reason
+
+    def _state_by_metrics(self, seen):
+        """Of an engine that tells no state: whether it is drained is what its router and this node do with it."""
+        if self._records.is_leaving(self.record.name):
+            return "DRAINED" if seen.in_flight == 0 else "DRAINING", None, None
+        if seen.state == "READY":
+            return "READY", None, None
+        return ("NOT_READY", None, "says that it is not ready") if self.record.ready_wall else ("STARTING", "load", None)
+
+    def _state_of_orphans(self):
+        left = processes.living(self.record.orphans)
+        if not left or self.record.boot_id != self._boot_id:
+            return "STOPPED", None, None
+        return "FAILED", None, "ORPHAN: processes %s live" % ", ".join(str(pid) for pid, _start_time in left[:8])
 
     def _state_when_gone(self):
         was_leaving = self.last_look is not None and self.last_look.state in ("DRAINED", "STOPPING", "DRAINING")
-        if was_leaving and self.exit_code in (0, None):
+        if was_leaving and self.record.exit_code in (0, None):
             return "STOPPED", None, None
         return "FAILED", None, self.why_gone()
 
     def why_gone(self):
-        if self.record.boot_id != self._boot_id:
+        record = self.record
+        if record.boot_id != self._boot_id:
             return "the node was restarted"
-        if self.exit_code is not None and self.exit_code < 0:
-            how = "killed by signal %d" % -self.exit_code
-        else:
-            how = "exited" if self.exit_code is None else "exit code %d" % self.exit_code
-        return plain("%s: %s" % (how, (log_tail(self.record.log) or "no output")[-REASON_LIMIT:]))
+        code = record.exit_code
+        how = "exited" if code is None else "killed by signal %d" % -code if code < 0 else "exit code %d" % code
+        how = "%s: %s" % (record.failed, how) if record.failed else how
+        return plain("%s: %s" % (how, (log_tail(record.log) or "no output")[-REASON_LIMIT:]))
 
     def is_over(self):
-        """Whether it has been shown for long enough since it ended."""
-        if not self.is_gone:
+        """Whether it has been shown for long enough since it ended; an orphan is shown until it is gone."""
+        if not self.is_gone or self.state()[2] and self.record.orphans:
             return False
         kept_s = STOPPED_KEPT_S if self.state()[0] == "STOPPED" else FAILED_KEPT_S
         return time.monotonic() - self._gone_mono > kept_s
@@ -115,8 +171,9 @@ class Watched:
         state, phase, reason = self.state()
         row = dict.fromkeys(WORKER_FIELDS)
         row.update(state=state, phase=phase, reason=reason)
-        for field in ("name", "model", "engine", "gpus", "port", "pid", "slots", "started_wall"):
+        for field in ("name", "model", "engine", "gpus", "port", "pid", "slots", "started_wall", "checkpoint"):
             row[field] = getattr(record, field)
+        row.update(generation=self._fences.last_seen(record.name), restarts=record.restarts or 0)
         if self.is_gone or self.is_silent():
             return row
         seen, metrics = self.last_look, self.last_look.metrics
@@ -136,9 +193,12 @@ class Watched:
 class Board:
     """All workers of this node, whoever launched them: the records are read again every SCAN_INTERVAL_S."""
 
-    def __init__(self, records, boot_id):
+    def __init__(self, records, boot_id, fences):
         self._records = records
+        self._fences = fences
         self.boot_id = boot_id
+        self.cordon = None
+        """{"reason", "actor", "at"} while the node is cordoned."""
         self._lock = threading.Lock()
         self._watched = {}
         threading.Thread(target=self._scan_for_ever, daemon=True).start()
@@ -152,8 +212,10 @@ class Board:
             time.sleep(SCAN_INTERVAL_S)
 
     def scan(self):
+        self.cordon = read_cordon(self._records)
         names = self._records.names()
         for name in names:
+            self._fences.generation(name)
             record = self._records.load(name)
             if record is not None:
                 self._notice(record)
@@ -167,15 +229,18 @@ class Board:
     def _notice(self, record):
         with self._lock:
             known = self._watched.get(record.name)
-            if known and (known.record.pid, known.record.start_time) == (record.pid, record.start_time):
-                known.record = record
+            if known and known.record.order == record.order:
+                known.follow(record)
             elif record.pid is not None:
-                self._put(Watched(record, self.boot_id))
+                self._put(self._watch(record))
 
-    def put(self, record, child):
+    def _watch(self, record):
+        return Watched(record, self._records, self.boot_id, self._fences)
+
+    def put(self, record):
         """A worker that this agent has just started."""
         with self._lock:
-            self._put(Watched(record, self.boot_id, child))
+            self._put(self._watch(record))
 
     def _put(self, watched):
         old = self._watched.get(watched.record.name)
@@ -205,10 +270,20 @@ class Board:
         return [each.row() for each in watched]
 
     def loads(self):
-        """[(gpus, busy share 0..1, tokens/s or None, pid, name)] of the living, for simulated GPUs."""
+        """[(gpus, busy share 0..1, tokens/s or None, pid, name, share)] of the living, for simulated GPUs."""
         with self._lock:
             living = [each for each in self._watched.values() if not each.is_gone]
-        return [(each.record.gpus, _busy_share(each), each.row()["tokens_per_s"], each.record.pid, "python") for each in living]
+        return [
+            (each.record.gpus, _busy_share(each), each.row()["tokens_per_s"], each.record.pid, "python", each.record.share or 1.0)
+            for each in living
+        ]
+
+    def tenants(self):
+        """The records of workers that hold GPUs: those that live, are about to be started again, or have left an orphan."""
+        self.scan()
+        with self._lock:
+            watched = list(self._watched.values())
+        return [each.record for each in watched if each.check_process() or each.state()[2] and each.record.orphans]
 
 
 def _busy_share(watched):

@@ -1,13 +1,15 @@
 """One request's way through the gateway: what goes to each worker that gets it, and what its client has been sent so far."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 
 import aiohttp
 from aiohttp import web
 
 from opsconsole.gateway import refusals
-from opsconsole.gateway.balancer import Seat, Ticket
-from opsconsole.gateway.continuation import MOVES_LIMIT, Continuation
+from opsconsole.gateway.balancer import Seat
+from opsconsole.gateway.continuation import DATA, MOVES_LIMIT, Continuation
+from opsconsole.gateway.fairness import Ticket
 
 ENDINGS = (b"data: [DONE]", b"data:[DONE]")
 
@@ -23,6 +25,7 @@ class Passage:
     ) -> None:
         self.request, self.ticket = request, ticket
         self._on_first_bytes: Callable[[], None] | None = on_first_bytes
+        self._clock = asyncio.get_running_loop().time
         self.response: web.StreamResponse | None = None
         """The stream to the client, once it has begun."""
         self._body = body
@@ -49,19 +52,20 @@ class Passage:
             self._on_first_bytes()
             self._on_first_bytes = None
 
-    async def copy(self, upstream: aiohttp.ClientResponse, seat: Seat) -> Answered | None:
-        """Pass a worker's stream on; None when it was cut and another worker may go on."""
+    async def copy(self, upstream: aiohttp.ClientResponse, seat: Seat, sent_s: float) -> Answered | None:
+        """Pass a worker's stream on, and note how fast it was; None when it was cut and another worker may go on."""
         going_on = self._continuation if self._continuation and seat.worker.resumes else None
         reason = "the stream ended early"
-        whole = False
+        whole, heard = False, _Heard(self._clock, upstream.content)
         try:
             if not self.response.prepared:
                 await self.response.prepare(self.request)
             try:
-                whole = await (self._copy_events(upstream, going_on) if going_on else self._copy_lines(upstream))
+                whole = await (self._copy_events(heard, going_on) if going_on else self._copy_lines(heard))
             except aiohttp.ClientPayloadError as error:
                 reason = str(error) or type(error).__name__
             if whole:
+                seat.pace.learn(sent_s, heard.first_s, heard.events, self._clock())
                 await self.response.write_eof()
                 return self.response, "ok"
             said = going_on.failure if going_on else ""
@@ -93,28 +97,39 @@ class Passage:
             return self.response, "cancelled"
         return self.response, "broken"
 
-    async def _copy_events(self, upstream: aiohttp.ClientResponse, going_on: Continuation) -> bool:
-        async for lines in _whole_lines(upstream.content):
+    async def _copy_events(self, heard: "_Heard", going_on: Continuation) -> bool:
+        async for lines in heard.lines():
             events = b"".join(going_on.take(line) for line in lines.split(b"\n"))
             if events:
                 await self._write(events)
         return going_on.is_whole
 
-    async def _copy_lines(self, upstream: aiohttp.ClientResponse) -> bool:
+    async def _copy_lines(self, heard: "_Heard") -> bool:
         """Pass lines on as they are; False: the stream ended without its last event."""
         whole = False
-        async for lines in _whole_lines(upstream.content):
+        async for lines in heard.lines():
             await self._write(lines)
             if event := lines.rstrip():
                 whole = event.endswith(ENDINGS)
         return whole
 
 
-async def _whole_lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
-    """Lines as they come, several at once where they came so. Half a line is kept back until its rest comes, so that nothing of
-    the gateway's own ever lands inside a cut one."""
-    held = b""
-    async for chunk in content.iter_any():
-        lines, newline, held = (held + chunk).rpartition(b"\n")
-        if newline:
-            yield lines + newline
+class _Heard:
+    """One worker's stream as whole lines, with what its pace is learnt from."""
+
+    def __init__(self, clock: Callable[[], float], content: aiohttp.StreamReader) -> None:
+        self._clock, self._content = clock, content
+        self.first_s: float | None = None
+        """When its first lines came."""
+        self.events = 0
+
+    async def lines(self) -> AsyncIterator[bytes]:
+        """Lines as they come, several at once where they came so. Half a line is kept back until its rest comes, so that nothing of
+        the gateway's own ever lands inside a cut one."""
+        held = b""
+        async for chunk in self._content.iter_any():
+            lines, newline, held = (held + chunk).rpartition(b"\n")
+            if newline:
+                self.first_s = self.first_s or self._clock()
+                self.events += lines.count(DATA)
+                yield lines + newline

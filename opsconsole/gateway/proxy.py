@@ -8,14 +8,17 @@ further: a stream of a worker that can be resumed goes on at another one, from t
 
 import asyncio
 import json
+import math
 
 import aiohttp
 from aiohttp import web
 
 from opsconsole.gateway import refusals
-from opsconsole.gateway.balancer import QueueFull, Seat, Ticket, UnknownModel
+from opsconsole.gateway.asked import Asked, read_asked
+from opsconsole.gateway.balancer import QueueFull, Seat, TooLate, UnknownModel
 from opsconsole.gateway.continuation import continuation_of
 from opsconsole.gateway.desk import Desk
+from opsconsole.gateway.fairness import Ticket
 from opsconsole.gateway.metrics import Metrics
 from opsconsole.gateway.passage import Passage
 
@@ -59,8 +62,8 @@ class Proxy:
         self.open_requests += 1
         try:
             body, document = await self._read(request)
-            ticket = self._admit(document["model"])
-            model = document["model"]
+            ticket = self._admit(read_asked(request.headers, body, document))
+            model = ticket.model
             ttft_s = self._metrics.ttft_s.labels(model)
             arrived_s = ticket.arrived_s
             passage = Passage(
@@ -89,13 +92,15 @@ class Proxy:
             raise refusals.bad_request('the body names no "model"')
         return body, document
 
-    def _admit(self, model: str) -> Ticket:
+    def _admit(self, asked: Asked) -> Ticket:
         try:
-            return self._desk.admit(model)
+            return self._desk.admit(*asked)
         except UnknownModel:
-            raise refusals.unknown_model(model) from None
+            raise refusals.unknown_model(asked.model) from None
         except QueueFull:
-            raise refusals.queue_full(model) from None
+            raise refusals.queue_full(asked.model) from None
+        except TooLate as error:
+            raise refusals.too_late(asked.model, error.late_s) from None
 
     async def _serve(self, passage: Passage) -> tuple[web.StreamResponse, str]:
         """Give the request to workers until one has answered it; a stream may take several."""
@@ -107,18 +112,20 @@ class Proxy:
                 if passage.response is None:
                     raise
                 return await passage.end_with_error(str(refusal))
-            waited_s = self._loop.time() - ticket.arrived_s
+            sent_s = self._loop.time()
+            waited_s = sent_s - ticket.arrived_s
             try:
                 upstream = await self._begin(passage, seat)
                 if upstream:
                     if passage.response is None:
                         self._metrics.queue_wait_s.labels(ticket.model).observe(waited_s)
                     async with upstream:
-                        answered = await self._pass_on(passage, upstream, seat)
+                        answered = await self._pass_on(passage, upstream, seat, sent_s)
                     if answered:
                         return answered
                     self._metrics.moves.labels(ticket.model, seat.worker.name).inc()
-                    ticket.arrived_s = self._loop.time()  # waits for the next worker as long as any other request may
+                    # It waits for the next worker as long as any request may; its deadline was for the first bytes.
+                    ticket.arrived_s, ticket.deadline_s = self._loop.time(), math.inf
                 else:
                     self._metrics.retries.labels(ticket.model, seat.worker.name).inc()
                 self._desk.rest(seat)
@@ -128,7 +135,12 @@ class Proxy:
     async def _take(self, ticket: Ticket) -> Seat:
         try:
             return await self._desk.take(ticket)
+        except QueueFull:
+            raise refusals.queue_full(ticket.model) from None
         except TimeoutError:
+            self._metrics.expired.labels(ticket.model).inc()
+            if self._loop.time() >= ticket.deadline_s:
+                raise refusals.expired(ticket.model) from None
             raise refusals.queue_timeout(ticket.model, self._desk.queue_timeout_s) from None
 
     async def _begin(self, passage: Passage, seat: Seat) -> aiohttp.ClientResponse | None:
@@ -151,7 +163,7 @@ class Proxy:
         return upstream
 
     async def _pass_on(
-        self, passage: Passage, upstream: aiohttp.ClientResponse, seat: Seat
+        self, passage: Passage, upstream: aiohttp.ClientResponse, seat: Seat, sent_s: float
     ) -> tuple[web.StreamResponse, str] | None:
         """The response and its outcome; None: it was cut, and another worker may go on."""
         worker = seat.worker.name
@@ -159,7 +171,7 @@ class Proxy:
         headers["X-Opsconsole-Worker"] = worker
         if upstream.status == 200 and upstream.content_type == "text/event-stream":
             passage.begin(headers)
-            return await passage.copy(upstream, seat)
+            return await passage.copy(upstream, seat, sent_s)
         if passage.response is not None:
             return await passage.refused(worker, upstream.status)
         try:
@@ -167,6 +179,8 @@ class Proxy:
         except aiohttp.ClientError as error:
             raise refusals.broken(worker, _say(error)) from error
         outcome = "ok" if upstream.status < 500 else "worker_error"
+        if upstream.status == 200:
+            seat.pace.learn(sent_s, None, 0, self._loop.time())
         return web.Response(status=upstream.status, headers=headers, body=answer), outcome
 
 

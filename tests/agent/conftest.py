@@ -1,5 +1,6 @@
 """An agent to speak to, on GPUs that are not there, with workers that have no model."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -53,14 +54,24 @@ def worker_python(tmp_path):
 
 
 @pytest.fixture
+def tools(tmp_path):
+    """A folder of programs that agents find first: a systemctl that knows no systemd, so that no test touches a real one."""
+    folder = tmp_path / "tools"
+    folder.mkdir()
+    (folder / "systemctl").write_text("#!/bin/sh\nexit 1\n")
+    (folder / "systemctl").chmod(0o700)
+    return folder
+
+
+@pytest.fixture
 def start(tmp_path, request, worker_python):
     """start(gpus, **hello): an AgentProcess that has been greeted; agents and workers are gone after the test."""
     agents = []
 
     def begin(gpus, argv=None, interval_s=0.2, **hello):
-        variables = {}
+        variables = {"PATH": str(request.getfixturevalue("tools")) + os.pathsep + os.environ["PATH"]}
         if gpus == "nvml":
-            variables = nvml_library.environment(request.getfixturevalue("nvml_dir"), tmp_path / "nvml.txt")
+            variables |= nvml_library.environment(request.getfixturevalue("nvml_dir"), tmp_path / "nvml.txt")
         agent = AgentProcess(argv, **variables)
         agents.append(agent)
         agent.say("hello", interval_s=interval_s, gpus=gpus, work_dir=str(tmp_path / "work"), worker_python=str(worker_python), **hello)
@@ -75,8 +86,9 @@ def start(tmp_path, request, worker_python):
 
 
 def _kill_workers(folder):
-    for file in folder.glob("*.json") if folder.exists() else ():
-        try:
-            os.kill(json.loads(file.read_text())["pid"], signal.SIGKILL)
-        except (ProcessLookupError, ValueError, KeyError):
-            continue
+    """Keepers first, or they would start their workers again."""
+    records = [json.loads(file.read_text()) for file in folder.glob("*.json")] if folder.exists() else []
+    keepers = [record["keeper"][0] for record in records if record.get("keeper")]
+    for pid in [*keepers, *(record["pid"] for record in records if record.get("pid"))]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)

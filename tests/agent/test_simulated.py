@@ -47,7 +47,7 @@ def test_a_broken_file_is_named_and_the_last_good_one_kept(start, gpu_file):
 
 
 def test_tokens_load_a_gpu_where_the_file_says_what_a_full_one_gives(gpu_file):
-    workers = [((0,), 0.0, 45.0, 17, "python"), ((1,), 1.0, None, 18, "python")]
+    workers = [((0,), 0.0, 45.0, 17, "python", 1.0), ((1,), 1.0, None, 18, "python", 1.0)]
     gpu_file(count=3, full_tokens_per_s=60)
     source = SimulatedSource(str(gpu_file.path), lambda: workers)
     source.begin()

@@ -13,35 +13,12 @@ import pytest
 from opsconsole.agent.launch import command
 from opsconsole.protocol import WORKER_FIELDS
 from tests.agent.agent_process import gpu
+from tests.agent.ordering import ask, drain, launch, order
 
 
 @pytest.fixture
 def agent(start, gpu_file):
     return start(f"sim:{gpu_file.path}")
-
-
-def order(worker="w-1", **fields):
-    defaults = {"model": "tiny", "engine": "jax", "checkpoint": "quick", "gpus": [0], "slots": 4}
-    defaults.update(max_len=64, host="127.0.0.1", port=0)
-    return {"id": uuid.uuid4().hex, "worker": worker, **defaults, **fields}
-
-
-def launch(agent, **fields):
-    wanted = order(**fields)
-    agent.say("launch", **wanted)
-    return agent.last_answer(wanted["id"])
-
-
-def drain(agent, worker="w-1", deadline_s=20, on_deadline="hold"):
-    order_id = uuid.uuid4().hex
-    agent.say("drain", id=order_id, worker=worker, deadline_s=deadline_s, on_deadline=on_deadline)
-    return agent.last_answer(order_id)
-
-
-def stop(agent, worker="w-1"):
-    order_id = uuid.uuid4().hex
-    agent.say("stop", id=order_id, worker=worker)
-    return agent.last_answer(order_id)
 
 
 def is_alive(pid):
@@ -55,6 +32,8 @@ def is_alive(pid):
 def test_launch_tells_that_it_started_then_that_it_is_ready(agent, tmp_path):
     wanted = order(checkpoint="slow:2")
     agent.say("launch", **wanted)
+    first = agent.wait_for(lambda message: message["t"] == "answer")
+    assert first["text"] == "phase preflight" and first["detail"]["phase"] == "preflight"
     first = agent.wait_for(lambda message: message["t"] == "answer")
     assert first["ok"] and not first["done"] and first["text"].startswith("started pid ")
     row = agent.worker("w-1", lambda row: row["phase"] == "load")
@@ -78,7 +57,7 @@ def test_load_on_a_simulated_gpu_is_its_workers(agent):
 
 @pytest.mark.parametrize("fields, why", [
     ({"worker": "../evil"}, "name"), ({"gpus": [2]}, "rows"), ({"gpus": [0, 0]}, "rows"), ({"gpus": [True]}, "rows"),
-    ({"engine": "x"}, "jax"),
+    ({"engine": "x"}, "engine_spec"),
     ({"checkpoint": "--help"}, "checkpoint"), ({"host": "a b"}, "host"), ({"slots": 0}, "slots"),
     ({"port": 70000}, "port"), ({"max_len": None}, "max_len"), ({"gpu_share": 0}, "gpu_share"), ({"gpu_share": "half"}, "gpu_share"),
 ])
@@ -97,11 +76,12 @@ def test_launch_refuses_a_lost_gpu_and_a_name_in_use(agent, gpu_file):
 
 def test_a_crash_is_told_with_its_last_words(agent):
     answer = launch(agent, checkpoint="crash")
-    assert not answer["ok"] and "exit code 3" in answer["text"] and "RESOURCE_EXHAUSTED" in answer["text"]
+    assert not answer["ok"] and "crash loop: 3 starts in " in answer["text"] and answer["detail"]["restarts"] == 2
+    assert "exit code 3" in answer["text"] and "RESOURCE_EXHAUSTED" in answer["text"]
     assert "\x1b" not in json.dumps(answer, ensure_ascii=False)
     row = agent.worker("w-1", lambda row: row["state"] == "FAILED")
-    assert "out of memory" in row["reason"] and row["running"] is None
-    assert stop(agent)["ok"]
+    assert "out of memory" in row["reason"] and row["running"] is None and row["restarts"] == 2
+    assert ask(agent, "stop")["ok"]
     agent.sample(lambda sample: not sample["workers"])
 
 
@@ -195,16 +175,16 @@ def test_unknown_is_never_zero(agent):
     assert row["reason"] == "does not answer" and row["running"] is None
     answer = drain(agent, deadline_s=2)
     assert not answer["ok"] and answer["detail"]["held"] and answer["detail"]["in_flight"] is None
-    assert not stop(agent)["ok"] and is_alive(pid)
+    assert not ask(agent, "stop")["ok"] and is_alive(pid)
 
 
 def test_stop_refuses_a_busy_worker_with_its_count_and_takes_an_idle_one(agent):
     launch(agent, checkpoint="stubborn:2")
-    answer = stop(agent)
+    answer = ask(agent, "stop")
     assert not answer["ok"] and answer["detail"]["in_flight"] == 2
-    launch(agent, worker="w-2")
-    assert stop(agent, "w-2")["ok"]
-    assert not stop(agent, "w-9")["ok"]
+    launch(agent, worker="w-2", gpus=[1])
+    assert ask(agent, "stop", "w-2")["ok"]
+    assert not ask(agent, "stop", "w-9")["ok"]
 
 
 def test_two_consoles_cannot_drain_one_worker_at_once(agent, start, gpu_file):
@@ -228,6 +208,7 @@ def test_a_number_that_now_means_another_process_is_never_signalled(agent, tmp_p
     stranger = Record(**dict(record, start_time="1"))
     assert not processes.send_signal(stranger, processes.boot_id(), 15)
     assert is_alive(record["pid"])
+    os.kill(record["keeper"][0], 9)
     os.kill(record["pid"], 9)
 
 
