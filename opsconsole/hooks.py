@@ -32,6 +32,10 @@ class RouterError(Exception):
     """The router did not do as it was told, or cannot be asked. The text names the router and the cause."""
 
 
+class Unusable(RouterError):
+    """This one worker can not be in the router, whatever is tried; the others can. The text names it and the cause."""
+
+
 class Misfit(ValueError):
     """An option of the fleet file does not suit the plugin. key: where in its table; the text: what is wrong and what to write."""
 

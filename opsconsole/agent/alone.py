@@ -2,7 +2,7 @@
 
 import time
 
-from .answers import Answer, progress, refuse
+from .answers import Answer, message, progress, refuse
 
 POLL_S = 0.1
 LET_GO_LIMIT_S = 3.0
@@ -21,15 +21,26 @@ def alone(order, node, act, ask_back=False):
         yield refuse("another order has this worker: %s" % held, **node.fences.holder(order["worker"]))
         return
     with lock:
-        kept = node.records.load_answer(order["id"])
-        if kept is not None:
-            yield Answer(kept["ok"], True, kept["text"], kept["detail"])
-            return
-        refusal = node.fences.take(order)
-        if refusal:
-            yield refusal
-            return
-        yield from act()
+        last = yield from _act(order, node, act)
+    yield last  # when the lock is free: whoever hears it may give the next order at once
+
+
+def _act(order, node, act):
+    """All answers but the last, which is returned, and kept for another agent that waits for this very order."""
+    kept = node.records.load_answer(order["id"])
+    if kept is not None:
+        return Answer(kept["ok"], True, kept["text"], kept["detail"])
+    last = node.fences.take(order)
+    for answer in () if last else act():
+        if answer.done:
+            last = answer
+        else:
+            yield answer
+    try:
+        node.records.save_answer(order["id"], message(order["id"], last))
+    except OSError:
+        pass  # a full disk: the records tell another agent what is so
+    return last
 
 
 def _lock(order, node, ask_back):

@@ -2,7 +2,14 @@
 
 from collections import namedtuple
 
+from .hostile import plain
+
 Answer = namedtuple("Answer", "ok done text detail")
+
+
+def message(order_id, answer):
+    """As the protocol has it."""
+    return {"t": "answer", "id": order_id, "ok": answer.ok, "done": answer.done, "text": plain(answer.text, 1000), "detail": answer.detail}
 
 
 def progress(text, **detail):

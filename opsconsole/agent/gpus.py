@@ -28,6 +28,12 @@ class GpuSource(Protocol):
     def facts(self):
         """GpuFacts."""
 
+    def power_limit_w(self, row):
+        """The limit that is set, asked now. This and the next may take as long as the driver does. Both raise CapRefused."""
+
+    def set_power_limit_w(self, row, watts):
+        """Until the driver is loaded anew."""
+
 def choose(spec, wake, load_of_workers):
     """The source named by the hello's "gpus": "nvml", or "sim:PATH". Raises ValueError for anything else.
 

@@ -6,6 +6,7 @@ import time
 
 from opsconsole.protocol import GPU_COLUMNS, PROBE_LIMIT_S
 
+from .cap import CapRefused, not_permitted
 from .gpus import GpuFacts, GpuReading, unknown_row
 from .hostile import plain
 from .nvml_gpu import NvmlGpu
@@ -134,6 +135,22 @@ class NvmlSource:
             rows.append(values)
             procs.extend(gpu_procs)
         return GpuReading(rows, errors, procs)
+
+    def power_limit_w(self, row):
+        return self._limit(row, "nvmlDeviceGetPowerManagementLimit") / 1000
+
+    def set_power_limit_w(self, row, watts):
+        self._limit(row, "nvmlDeviceSetPowerManagementLimit", int(watts * 1000))
+
+    def _limit(self, row, function, *arguments):
+        """In an order's thread, with a handle of its own."""
+        nvml = self._nvml
+        try:
+            return getattr(nvml, function)(nvml.nvmlDeviceGetHandleByIndex(row), *arguments)
+        except nvml.NVMLError as error:
+            if error.value == nvml.NVML_ERROR_NO_PERMISSION:
+                raise not_permitted(row) from error
+            raise CapRefused(plain("GPU %d: %s (%s)" % (row, error, function))) from error
 
     def facts(self):
         error = self._error and (self._roll.hang(HANG_S) or self._error)

@@ -4,8 +4,9 @@ import threading
 from collections import OrderedDict, namedtuple
 
 from .anchors import anchors, keep_anchor
-from .answers import refuse
+from .answers import message, refuse
 from .cancel import cancel
+from .cap import cap
 from .cordon import cordon, uncordon
 from .drain import drain, stop, undrain
 from .hostile import plain
@@ -13,7 +14,7 @@ from .launch import launch
 from .records import NAME_PATTERN
 
 WORKER_VERBS = {"launch": launch, "drain": drain, "undrain": undrain, "stop": stop, "cancel": cancel}
-NODE_VERBS = {"cordon": cordon, "uncordon": uncordon, "anchors": anchors}
+NODE_VERBS = {"cordon": cordon, "uncordon": uncordon, "anchors": anchors, "cap": cap}
 VERBS = {**WORKER_VERBS, **NODE_VERBS}
 """op: generator of Answers, the last of which is done."""
 ORDERS_KEPT = 500
@@ -56,20 +57,21 @@ class Desk:
         try:
             keep_anchor(order, self._node.records)
             for answer in _answers(order, self._node):
-                self._answer(order_id, answer.ok, answer.done, answer.text, answer.detail)
+                self._answer(order_id, answer)
         except Exception as error:
-            self._answer(order_id, False, True, "%s: %s" % (type(error).__name__, error), {})
+            self._answer(order_id, refuse("%s: %s" % (type(error).__name__, error)))
 
-    def _answer(self, order_id, ok, done, text, detail):
-        answer = {"t": "answer", "id": order_id, "ok": ok, "done": done, "text": plain(text, 1000), "detail": detail}
-        if done:
-            self._keep(order_id, answer)
-        self._tell(order_id, answer)
+    def _answer(self, order_id, answer):
+        told = message(order_id, answer)
+        if answer.done:
+            self._keep(order_id, told)
+        self._tell(order_id, told)
 
-    def _keep(self, order_id, answer):
+    def _keep(self, order_id, told):
         """Whether it was done or not: an order that was refused stays refused, whatever has changed since."""
         try:
-            self._node.records.save_answer(order_id, answer)
+            if self._node.records.load_answer(order_id) is None:
+                self._node.records.save_answer(order_id, told)
         except OSError:
             pass  # a full disk: this agent still knows the answer, and the records tell another agent what is so
 

@@ -3,6 +3,7 @@
 import os
 import re
 import socket
+import time
 
 from opsconsole.protocol import GPU_COLUMNS
 
@@ -18,6 +19,7 @@ WHOLE_SHARE = 0.75
 """What JAX takes of the memory of a GPU that it does not share, unless told otherwise."""
 USED = GPU_COLUMNS.index("mem_used_mib")
 ROUNDING = 1e-6
+FRESH_LIMIT_S = 3.0
 
 
 def order_refusal(order):
@@ -71,7 +73,16 @@ def _taken_refusal(rows, share, node):
 
 
 def _memory_refusal(rows, share, node):
-    """Memory that is held by processes which are no workers of this node would only be found out at the end of a long load."""
+    """Memory that strangers hold would only be found out at the end of a long load. What has just ended may still be in the reading."""
+    end_mono = time.monotonic() + FRESH_LIMIT_S
+    refusal = _memory_short(rows, share, node)
+    while refusal and time.monotonic() < end_mono:
+        time.sleep(0.2)
+        refusal = _memory_short(rows, share, node)
+    return refusal
+
+
+def _memory_short(rows, share, node):
     reading, gpus = node.source.reading(), node.source.facts().gpus
     for row in rows:
         total, used = gpus[row].get("mem_total_mib"), reading.rows[row][USED] if row < len(reading.rows) else None

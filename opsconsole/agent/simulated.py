@@ -9,8 +9,10 @@ import uuid
 from opsconsole.physics import CHIPS, RISE_C, step
 from opsconsole.protocol import GPU_COLUMNS, PROBE_LIMIT_S
 
+from .cap import CapRefused
 from .gpus import GpuFacts, GpuReading, unknown_facts, unknown_row
 from .hostile import finite, plain
+from .records import write_private
 
 SW_POWER_CAP, SW_THERMAL, HW_THERMAL, IDLE = 0x4, 0x20, 0x40, 0x1
 HW_THERMAL_SHARE = 0.3
@@ -20,6 +22,8 @@ MEM_SHARE_OF_WORKER = 0.75
 """What JAX takes of a GPU's memory at its start."""
 GPU_LIMIT = 64
 STEP_LIMIT_S = 5.0
+CAPS = ".caps"
+"""Beside the simulation file: the power limits that were set."""
 HANG_S = PROBE_LIMIT_S - 0.2
 NAMES = {"H100": "NVIDIA H100 80GB HBM3", "H200": "NVIDIA H200", "B200": "NVIDIA B200",
          "A100": "NVIDIA A100-SXM4-80GB", "L40S": "NVIDIA L40S"}
@@ -43,7 +47,8 @@ class SimulatedSource:
         self.name = "sim:" + path
         self._path = os.path.expanduser(path)
         self._load_of_workers = load_of_workers
-        self._mark = None
+        self._mark = self._caps_mark = None
+        self._caps_read = {}
         self._error = None
         self._spec = {}
         self._gpus = []
@@ -87,7 +92,7 @@ class SimulatedSource:
 
     def _values(self, row, gpu, workers, passed_s):
         spec, chip = self._spec, CHIPS[self._spec["chip"]]
-        limit_w = spec["limits_w"].get(row, chip["rated_w"])
+        limit_w = self._caps().get(row, self._limit_w(row))
         inlet_c = spec["inlet_c"] + spec["hot"].get(row, 0.0)
         here = [(self._share(worker[1], worker[2]), worker[5]) for worker in workers if row in worker[0]]
         placed = [load for load, _share in here]
@@ -118,6 +123,35 @@ class SimulatedSource:
             [row, pid, name, int(share * mem_mib)]
             for gpus, _busy, _tokens_per_s, pid, name, share in workers for row in gpus if row < count and row not in errors
         ]
+
+    def power_limit_w(self, row):
+        if row in self._spec["lost"]:
+            raise CapRefused("GPU %d: GPU is lost (simulated)" % row)
+        return float(self._caps().get(row, self._limit_w(row)))
+
+    def set_power_limit_w(self, row, watts):
+        """Kept beside the file, where every agent of this node finds it, as a driver would."""
+        self.power_limit_w(row)
+        caps = {**self._caps(), row: watts}
+        try:
+            write_private(self._path + CAPS, json.dumps({str(capped): limit for capped, limit in caps.items()}))
+        except OSError as error:
+            raise CapRefused("GPU %d: %s" % (row, error)) from error
+
+    def _caps(self):
+        """{row: watts} that were set, read again when the file changes."""
+        try:
+            mark = os.stat(self._path + CAPS).st_mtime_ns, os.stat(self._path + CAPS).st_ino
+            if mark != self._caps_mark:
+                with open(self._path + CAPS, encoding="utf-8") as file:
+                    self._caps_mark, self._caps_read = mark, _by_row(json.load(file))
+        except (OSError, ValueError, AttributeError):
+            self._caps_mark, self._caps_read = None, {}
+        return self._caps_read
+
+    def _limit_w(self, row):
+        """What its maker and the simulation file set."""
+        return self._spec["limits_w"].get(row, CHIPS[self._spec["chip"]]["rated_w"])
 
     def facts(self):
         spec = self._spec
@@ -154,8 +188,7 @@ class SimulatedSource:
         """It has run for a while: as warm as its background load makes it."""
         spec, chip = self._spec, CHIPS[self._spec["chip"]]
         inlet_c = spec["inlet_c"] + spec["hot"].get(row, 0.0)
-        limit_w = spec["limits_w"].get(row, chip["rated_w"])
-        power_w = step(chip, spec["background_load"].get(row, 0.0), inlet_c, limit_w, inlet_c, 0.0)[0]
+        power_w = step(chip, spec["background_load"].get(row, 0.0), inlet_c, self._limit_w(row), inlet_c, 0.0)[0]
         return SimulatedGpu(inlet_c + RISE_C * power_w / chip["rated_w"], spec["seed"], row)
 
 

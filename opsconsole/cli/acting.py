@@ -1,19 +1,33 @@
-"""A plan shown, confirmed and carried out: the same for every command that changes something."""
+"""The one path of every command that changes something: the plan shown in full, the yes, the progress, the receipt, the exit code."""
 
 from __future__ import annotations
 
 import getpass
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import click
 
 from opsconsole.cli.output import CommandError, Exit, narrate, print_data, print_json
 from opsconsole.cli.plans import is_held, plan_json, plan_lines, progress_line, receipt_json, receipt_lines
-from opsconsole.core.steps import Drain, Plan, Progress
+from opsconsole.cli.session import open_session
+from opsconsole.core.steps import Intent, Plan, Progress
 from opsconsole.core.text import clean
 from opsconsole.core.wording import at_text
+
+
+def acting(command: Callable) -> Callable:
+    """Gives a command the options that all of these share."""
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="The plan, or the receipt, as one JSON object."),
+        click.option("--wait/--no-wait", default=True, help="Wait for the end (default), or return once it is under way."),
+        click.option("--reason", default="", help="Why, for those who read it later."),
+        click.option("--yes", is_flag=True, help="Do it without asking."),
+        click.option("--plan", "only_plan", is_flag=True, help="Print the plan and stop."),
+    ):
+        command = option(command)
+    return click.pass_obj(command)
 
 
 def actor() -> str:
@@ -22,6 +36,24 @@ def actor() -> str:
         return clean(f"{getpass.getuser()}@{socket.gethostname()}", 80)
     except (OSError, KeyError):
         return "unknown"
+
+
+def act(settings, intent: Intent, only_plan: bool, yes: bool, wait: bool, as_json: bool) -> int:
+    """Plans an intent and, once it is confirmed, carries it out; the exit code. Raises CommandError."""
+    if settings.read_only and not only_plan:
+        raise CommandError("this is read-only (--read-only): nothing may be changed; --plan shows what would be done", Exit.REFUSED)
+    with open_session(settings) as session:
+        environment = session.first_fleet().roster.environment
+        plan = session.plan(intent)
+        nothing = bool(plan.refusal) or not plan.steps
+        show_plan(plan, as_json, as_data=only_plan or (as_json and nothing))
+        if plan.refusal:
+            return refused(plan)
+        if only_plan or not plan.steps:
+            return Exit.DONE
+        if not yes:
+            confirm(plan, environment)
+        return carried_out(session, plan, wait, as_json)
 
 
 def refused(plan: Plan) -> Exit:
@@ -40,12 +72,19 @@ def show_plan(plan: Plan, as_json: bool, as_data: bool) -> None:
         print("\n".join(plan_lines(plan)), file=sys.stderr, flush=True)
 
 
+def stops_serving(plan: Plan) -> str:
+    """What to type before a plan that takes workers out of service in production: whom it is about; "" when it takes none out."""
+    if not any(step.order["op"] in ("drain", "stop") for step in plan.steps):
+        return ""
+    return " ".join(getattr(plan.intent, "targets", ())) or getattr(plan.intent, "model", "") or getattr(plan.intent, "run", "") or "all"
+
+
 def confirm(plan: Plan, environment: str) -> None:
     """Returns when the person says yes. Raises CommandError else."""
     if not sys.stdin.isatty():
         raise CommandError("there is nobody to ask (stdin is no terminal): say --yes to do it, or --plan to see it only", Exit.USAGE)
-    if environment == "production" and isinstance(plan.intent, Drain):
-        name = " ".join(plan.intent.targets)
+    name = stops_serving(plan)
+    if environment == "production" and name:
         typed = click.prompt(f"This stops serving in production. Type {clean(name)} to do it", default="", show_default=False, err=True)
         agreed = typed.strip() == name
     else:

@@ -21,7 +21,7 @@ from typing import Any
 from opsconsole import __version__
 from opsconsole.config import Config, ConfigError, NodeSpec, read_config
 from opsconsole.control import places
-from opsconsole.control.extensions import load_plugins, open_router, spec_for
+from opsconsole.control.extensions import load_plugins, moves_streams, open_router, spec_for
 from opsconsole.control.patience import loop_for
 from opsconsole.control.perform import Performer
 from opsconsole.control.router import Keeper
@@ -100,10 +100,10 @@ async def _watch(
         recorder.note(kind, subject, text, actor, time.time())
 
     plugins = load_plugins(config)
-    performer = Performer(_sender(config, plugins, links, note), note, audit, journal, lambda worker: keeper.confirm_out(worker))
+    keeper = _keeper(config, plugins, state_dir, lambda: performer.withheld, lambda routed: watch.emit(routed))
+    performer = Performer(_sender(config, plugins, links, note), note, audit, journal, keeper.confirm_out)
     await performer.recover()
     counter = Counter(performer, _series_reader(state_dir), _about(config))
-    keeper = _keeper(config, plugins, state_dir, lambda: performer.withheld, lambda routed: watch.emit(routed))
 
     def publish(fleet: Fleet) -> None:
         performer.saw(fleet)
@@ -173,7 +173,7 @@ def _roster(config: Config, plugins: Plugins) -> Roster:
 
     return Roster(
         config.fleet_name, config.environment, nodes, config.sites, config.models, config.policy,
-        (BUILT_IN["engine"], *sorted(plugins.engines)), gpu_start=np.zeros(len(nodes) + 1, np.int64),
+        (BUILT_IN["engine"], *sorted(plugins.engines)), moves_streams(config, plugins), gpu_start=np.zeros(len(nodes) + 1, np.int64),
     )
 
 

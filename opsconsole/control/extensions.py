@@ -72,6 +72,12 @@ def open_router(config: Config, plugins: Plugins, routes_path: Path) -> tuple[Ro
     return router, f"router {config.router.kind}"
 
 
+def moves_streams(config: Config, plugins: Plugins) -> bool:
+    """Whether the fleet's router lets another worker go on with a stream that one cut: what a drain with `migrate` needs."""
+    kind = config.router.kind if config.router else BUILT_IN["router"]
+    return kind == BUILT_IN["router"] or (kind in plugins.routers and plugins.routers[kind].moves_streams)
+
+
 def spec_for(plugins: Plugins, models: tuple[Model, ...]) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """What a launch order of an engine that a plugin gives has to carry beside. Raises Misfit."""
     by_name = {model.name: model for model in models}

@@ -17,7 +17,7 @@ from opsconsole.core.fleet import HUNG, LIVE, STALE, Fleet
 from opsconsole.core.place import GONE as GONE_STATES
 from opsconsole.core.place import RESUMING_ENGINE
 from opsconsole.core.text import clean
-from opsconsole.hooks import DOWN, OUT, READY, Backend, Router, RouterError
+from opsconsole.hooks import DOWN, OUT, READY, Backend, Router, RouterError, Unusable
 
 PERIOD_S = 1.0
 VERB_LIMIT_S = 4.0
@@ -120,28 +120,38 @@ class Keeper:
                 cause = str(error)
             wishes = wishes_of(fleet, self._withheld(), self._addresses)
             states = None if listed is None else {backend.worker: backend.state for backend in listed if backend.worker}
-            try:
-                await self._bring(wishes, states)
-                await self._forget(fleet, wishes, states or ())
-            except RouterError as error:
-                cause = cause or str(error)
+            for work in (self._bring(wishes, states), self._forget(fleet, wishes, states or ())):
+                try:
+                    await work
+                except RouterError as error:
+                    cause = cause or str(error)
         return Routed(_queue_by_model(listed or ()), cause)
 
     async def _bring(self, wishes: dict[str, Wish], states: dict[str, str] | None) -> None:
-        """states: by worker, what the router says; None: it did not. Raises RouterError at the first verb that fails."""
+        """states: by worker, what the router says; None: it did not. Raises RouterError at the first verb that fails; a worker that
+        the router cannot have holds up none of the others."""
+        unusable: Unusable | None = None
         for wish in wishes.values():
-            told = self._told.get(wish.worker)
             state = states.get(wish.worker) if states is not None else None
-            if told == wish and (states is None or _is_as_wished(state, wish)):
+            if self._told.get(wish.worker) == wish and (states is None or _is_as_wished(state, wish)):
                 continue
-            if not wish.takes:
-                await self._asked(self._router.drain(wish.worker))
-            elif state is not None and told is not None and told._replace(takes=True) == wish:
-                await self._asked(self._router.ready(wish.worker))
-            else:
-                place = (wish.worker, wish.model, wish.address, wish.port, wish.slots, wish.resumes)
-                await self._asked(self._router.add(*place))
-            self._told[wish.worker] = wish
+            try:
+                await self._tell(wish, state)
+                self._told[wish.worker] = wish
+            except Unusable as error:
+                unusable = unusable or error
+        if unusable:
+            raise unusable
+
+    async def _tell(self, wish: Wish, state: str | None) -> None:
+        told = self._told.get(wish.worker)
+        if not wish.takes:
+            await self._asked(self._router.drain(wish.worker))
+        elif state is not None and told is not None and told._replace(takes=True) == wish:
+            await self._asked(self._router.ready(wish.worker))
+        else:
+            place = (wish.worker, wish.model, wish.address, wish.port, wish.slots, wish.resumes)
+            await self._asked(self._router.add(*place))
 
     async def _forget(self, fleet: Fleet, wishes: dict[str, Wish], listed: Collection[str]) -> None:
         """Removes workers that are gone: their node had them and has not any more, or every node has been heard and none has them."""
@@ -158,7 +168,8 @@ class Keeper:
         except TimeoutError:
             raise RouterError(f"{self._name} has not answered for {VERB_LIMIT_S:.0f} s") from None
         except RouterError as error:
-            raise RouterError(clean(f"{self._name}: {error}", 300)) from error
+            kind = Unusable if isinstance(error, Unusable) else RouterError
+            raise kind(clean(f"{self._name}: {error}", 300)) from error
         except Exception as error:
             raise RouterError(clean(f"{self._name}: {type(error).__name__}: {error}", 300)) from error
 

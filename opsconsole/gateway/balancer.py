@@ -138,8 +138,7 @@ class Balancer:
         """
         if model not in self._routed_models:
             raise UnknownModel(model)
-        late_s = now_s + self._expected_s(model, tenant, now_s) - deadline_s
-        if late_s > 0:
+        if deadline_s < math.inf and (late_s := now_s + self._expected_s(model, tenant, now_s) - deadline_s) > 0:
             raise TooLate(late_s)
         queue = self._queue(model)
         if not queue.has_room(tokens) and (len(queue) or not self._free_seats(model, now_s)):

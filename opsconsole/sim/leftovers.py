@@ -38,14 +38,18 @@ def record_of(pid: int) -> dict[str, Any]:
 
 
 def _records(directory: Path) -> list[dict[str, Any]]:
-    """Of the nodes' workers, as their agents keep them, and of the demo's own helpers (`processes`)."""
+    """Of the nodes' workers, as their agents keep them, each after its keeper, which would start it again; and of the demo's own helpers
+    (`processes`)."""
     found = []
     for path in (*directory.glob("*/.opsconsole/workers/*.json"), *directory.glob("processes/*.json")):
         try:
             record = json.loads(path.read_text())
+            keeper = record.get("keeper")
+            if keeper:
+                found.append({"pid": int(keeper[0]), "start_time": keeper[1], "boot_id": record["boot_id"]})
             if isinstance(record["pid"], int) and record["start_time"]:
                 found.append(record)
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, LookupError, TypeError):
             continue  # half a record names no process that could be ended safely
     return found
 

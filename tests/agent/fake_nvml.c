@@ -7,7 +7,8 @@
  *   count N              driver TEXT            name GPU TEXT          uuid GPU TEXT
  *   gpu GPU KEY VALUE    proc GPU PID MIB       xid GPU CODE
  *   fail FUNCTION CODE [GPU]                    hang FUNCTION MS [GPU]         (FUNCTION without _v2; * is every one)
- * KEY: util memutil used_mib total_mib power_mw limit_mw temp sm_mhz mem_mhz throttle mig ecc_v_corr ecc_v_unc pcie_tx pcie_rx.
+ * KEY: util memutil used_mib total_mib power_mw limit_mw temp sm_mhz mem_mhz throttle mig ecc_v_corr ecc_v_unc pcie_tx pcie_rx limit_stuck
+ * (1: a new power limit is taken and ignored).
  * What is not set follows a slow wave of load.
  */
 #include <math.h>
@@ -29,9 +30,9 @@
 
 enum { SUCCESS = 0, UNINITIALIZED = 1, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NO_PERMISSION = 4, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7,
        TIMED_OUT = 10, GPU_IS_LOST = 15, VERSION_MISMATCH = 25 };
-enum Key { UTIL, MEMUTIL, USED, TOTAL, POWER, LIMIT, TEMP, SM, MEM_CLOCK, THROTTLE, MIG, ECC_CORRECTED, ECC_UNCORRECTED, PCIE_TX, PCIE_RX, KEYS };
+enum Key { UTIL, MEMUTIL, USED, TOTAL, POWER, LIMIT, TEMP, SM, MEM_CLOCK, THROTTLE, MIG, ECC_CORRECTED, ECC_UNCORRECTED, PCIE_TX, PCIE_RX, LIMIT_STUCK, KEYS };
 static const char *key_names[KEYS] = { "util", "memutil", "used_mib", "total_mib", "power_mw", "limit_mw", "temp", "sm_mhz", "mem_mhz",
-                                       "throttle", "mig", "ecc_v_corr", "ecc_v_unc", "pcie_tx", "pcie_rx" };
+                                       "throttle", "mig", "ecc_v_corr", "ecc_v_unc", "pcie_tx", "pcie_rx", "limit_stuck" };
 
 typedef struct Handle { int index; } *Device;
 struct Proc { unsigned pid; unsigned long long bytes; };
@@ -243,7 +244,8 @@ API int nvmlDeviceSetPowerManagementLimit(Device device, unsigned limit_mw) {
     GATE(nvmlDeviceSetPowerManagementLimit, device);
     if (limit_mw < 200000 || limit_mw > 700000) return INVALID_ARGUMENT;
     if (geteuid()) return NO_PERMISSION;
-    gpu_of(device)->value[LIMIT] = limit_mw; return SUCCESS;
+    if (gpu_of(device)->value[LIMIT_STUCK] != 1) gpu_of(device)->value[LIMIT] = limit_mw;
+    return SUCCESS;
 }
 API int nvmlDeviceGetTotalEnergyConsumption(Device device, unsigned long long *out_mj) { /* never falls while util and power are left alone */
     GATE(nvmlDeviceGetTotalEnergyConsumption, device);

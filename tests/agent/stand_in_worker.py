@@ -37,7 +37,7 @@ class Stand:
     def __init__(self, model, checkpoint):
         self.model = model
         self.kind, *numbers = checkpoint.split(":")
-        self.numbers = [float(number) for number in numbers]
+        self.numbers = [float(number) for number in numbers if not number.isalpha()]
         self.begun = time.monotonic()
         self.drained_at = None
         self.finished = 0
@@ -103,7 +103,7 @@ def handler(stand):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("-m", dest="module")
-    for name in ("--model", "--name", "--host", "--port", "--slots", "--max-len"):
+    for name in ("--model", "--name", "--host", "--port", "--slots", "--max-len", "--memory-fraction"):
         parser.add_argument(name)
     order = parser.parse_args()
     stand = Stand(order.name, order.model)

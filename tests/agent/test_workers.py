@@ -76,10 +76,11 @@ def test_launch_refuses_a_lost_gpu_and_a_name_in_use(agent, gpu_file):
 
 def test_a_crash_is_told_with_its_last_words(agent):
     answer = launch(agent, checkpoint="crash")
-    assert not answer["ok"] and "exit code 3" in answer["text"] and "RESOURCE_EXHAUSTED" in answer["text"]
+    assert not answer["ok"] and "crash loop: 3 starts in " in answer["text"] and answer["detail"]["restarts"] == 2
+    assert "exit code 3" in answer["text"] and "RESOURCE_EXHAUSTED" in answer["text"]
     assert "\x1b" not in json.dumps(answer, ensure_ascii=False)
     row = agent.worker("w-1", lambda row: row["state"] == "FAILED")
-    assert "out of memory" in row["reason"] and row["running"] is None
+    assert "out of memory" in row["reason"] and row["running"] is None and row["restarts"] == 2
     assert ask(agent, "stop")["ok"]
     agent.sample(lambda sample: not sample["workers"])
 

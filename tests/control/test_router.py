@@ -13,7 +13,7 @@ from opsconsole.core.events import Lost
 from opsconsole.core.fleet import HUNG, UNREACHABLE, opening
 from opsconsole.core.fold import fold
 from opsconsole.gateway.server import Settings, open_gateway
-from opsconsole.hooks import DOWN, DRAINING, READY, Backend, RouterError
+from opsconsole.hooks import DOWN, DRAINING, READY, Backend, RouterError, Unusable
 from tests.telemetry import fleet_of, linked, roster, sampled, tick, worker_fields
 
 FLEET = fleet_of({
@@ -44,11 +44,13 @@ class Table:
     """A router in memory. failing: a verb that raises; hanging: one that never answers; deaf: it does not do what it is told."""
 
     def __init__(self):
-        self.rows, self.said, self.failing, self.hanging, self.deaf = {}, [], "", "", False
+        self.rows, self.said, self.failing, self.hanging, self.deaf, self.unusable = {}, [], "", "", False, ""
 
     async def _do(self, verb, worker, state=None):
         if verb == self.hanging:
             await asyncio.Event().wait()
+        if verb == "add" and worker == self.unusable:
+            raise Unusable(f"{worker} cannot be a server")
         if verb == self.failing:
             raise ValueError("socket \x1b[31m gone")
         if verb != "list":
@@ -138,6 +140,14 @@ async def test_who_is_gone_is_removed_but_only_by_the_word_of_its_node():
         assert table.rows == {"w1": READY, "w3": READY}
         await kept.take(fold(FLEET, [sampled("n2", 101.0, seq=2, workers=[]), tick(101.0)]))
         assert table.rows == {"w1": READY}
+
+
+async def test_a_worker_that_the_router_cannot_have_holds_up_no_other():
+    table = Table()
+    table.unusable = "w1"
+    async with Kept(table).running() as kept:
+        assert table.rows == {"w3": READY}
+        assert (await kept.take()).cause == "router x: w1 cannot be a server"
 
 
 async def test_a_worker_is_out_when_the_router_says_so():
