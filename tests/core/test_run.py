@@ -13,7 +13,7 @@ from opsconsole.core.run import ENDED, RUN_MOVES, STEP_MOVES, Begun, NodeBack, N
 from opsconsole.core.steps import Drain, Plan, Step
 from tests.telemetry import fleet_of, sampled, tick, worker_fields
 
-LAUNCH = Step("start new on n2", "n2", "new", {"op": "launch", "worker": "new", "model": "demo", "gpus": [0]})
+LAUNCH = Step("start new on n2", "n2", "new", {"op": "launch", "worker": "new", "model": "demo", "engine": "jax", "gpus": [0]})
 AFTER_IT = Step("drain old on n1", "n1", "old", {"op": "drain", "worker": "old", "deadline_s": 60, "on_deadline": "hold"}, (0,))
 DRAIN = replace(AFTER_IT, after=())
 BESIDE = Step("drain two on n1", "n1", "two", {"op": "drain", "worker": "two", "deadline_s": 60, "on_deadline": "hold"})
