@@ -38,6 +38,10 @@ name = "slow"
 checkpoint = "slow:4"
 
 [[models]]
+name = "endless"
+checkpoint = "slow:600"
+
+[[models]]
 name = "busy"
 checkpoint = "busy:3:{finishes_after_s}"
 """

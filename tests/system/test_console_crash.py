@@ -44,8 +44,33 @@ def test_a_launch_outlives_the_console_and_is_not_made_twice(lab, reached):
     (worker,) = until(lambda: [worker for worker in lab.call("workers")["workers"] if worker["state"] == "READY"])
     (record,) = lab.processes()
     assert record["pid"] == worker["pid"]
+    assert processes(lab) == 1
+
+
+def processes(lab):
     found = subprocess.run(["ps", "-wweo", "args"], capture_output=True, text=True).stdout
-    assert sum("opsconsole.worker" in line and str(lab.home) in line for line in found.splitlines()) == 1
+    return sum("opsconsole.worker" in line and str(lab.home) in line for line in found.splitlines())
+
+
+def test_a_launch_that_was_interrupted_is_taken_back(lab):
+    begun = lab.call("launch", "endless", "--yes", "--no-wait")["run"]
+    until(lambda: lab.run(begun)["steps"][0]["said"])
+    lab.kill()
+    until(lambda: lab.call("nodes")["nodes"][0]["reach"] == "LIVE")
+    assert lab.run(begun)["state"] == "INTERRUPTED" and processes(lab) == 1
+    lab.call("resume", begun, "--back", "--yes")
+    run = lab.run(begun)
+    assert (run["state"], run["text"]) == ("FAILED", "taken back") and processes(lab) == 0
+
+
+def test_a_launch_that_is_done_is_undone_as_a_plan(lab):
+    begun = lab.call("launch", "slow", "--yes")["run"]
+    until(lambda: [worker for worker in lab.call("workers")["workers"] if worker["state"] == "READY"])
+    (step,) = lab.call("resume", begun, "--back", "--plan")["plan"]["steps"]
+    assert step["worker"] == "slow-1" and processes(lab) == 1
+    undone = lab.call("resume", begun, "--back", "--yes")
+    assert undone["receipts"][0]["outcome"] == "done" and processes(lab) == 0
+    assert [run["id"] for run in lab.call("runs")["runs"]] == [undone["run"], begun]
 
 
 @MOMENTS
