@@ -168,7 +168,7 @@ class Console:
         if step.order["op"] == "drain":
             leaving = {one.worker for one in mine if one.order["op"] == "drain"}
             ready = {one.name for seen in self.seen.values() for one in seen if one.state == "READY"}
-            if len(ready - leaving) < min(FLOOR, len(ready)):
+            if step.worker in ready and len(ready - leaving) < min(FLOOR, len(ready)):
                 raise Broken(f"G2: {step.text} leaves {len(ready - leaving)} of {len(ready)} ready, the floor is {FLOOR}")
             for launched in (run.steps[other].step for other in step.after if run.steps[other].step.order["op"] == "launch"):
                 ready_at = self.nodes[launched.node].was_ready.get(launched.worker, -99)
