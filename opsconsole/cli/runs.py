@@ -75,7 +75,7 @@ def _back(session, run_id: str, yes: bool, only_plan: bool, as_json: bool) -> in
         session.tell(run_id, "cancel", actor())
         _to_its_end(session, run_id)
     plan = session.plan(Undo(run.id, f"takes back {run.plan.title}", actor()))
-    show_plan(plan, as_json, as_data=only_plan or (as_json and bool(plan.refusal)))
+    show_plan(plan, as_json, as_data=only_plan or (as_json and (bool(plan.refusal) or not plan.steps)))
     if plan.refusal:
         return refused(plan)
     if only_plan or not plan.steps:

@@ -6,13 +6,12 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from opsconsole.control import wire
 from opsconsole.core.fleet import Fleet, Roster
-from opsconsole.core.plan import confirmed_plan, make_plan
+from opsconsole.core.plan import confirmed, confirmed_plan, make_plan
 from opsconsole.core.run import Run
 from opsconsole.core.steps import Intent, Plan, Progress, Undo
 from opsconsole.core.text import clean
@@ -116,10 +115,7 @@ class Counter:
         """The plan against the newest fleet, refused when it is not what was said yes to."""
         if not isinstance(intent, Undo):
             return confirmed_plan(self._fleet, intent, shown, list(self._performer.under_way.values()))
-        plan = self._undone(intent)
-        if plan.refusal or [step.text for step in plan.steps] == shown:
-            return plan
-        return replace(plan, steps=(), refusal="the fleet has changed since this plan was shown; make it again", conflict=True)
+        return confirmed(self._undone(intent), shown)
 
     async def _act(self, front: _Front, number: int, request: dict[str, Any]) -> None:
         plan = self._confirmed(wire.intent_in(request["intent"]), request["shown"])

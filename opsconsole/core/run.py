@@ -1,4 +1,15 @@
-"""A plan under way as plain values: what a run and its steps can be, and which of their states follows which."""
+"""A plan under way as plain values: what a run and its steps can be, and which of their states follows which.
+
+A step:
+    WAITING     -> ROUTING SENT SKIPPED FAILED
+    ROUTING     -> SENT FAILED UNSURE
+    SENT        -> DONE HELD FAILED UNSURE
+    UNSURE      -> ROUTING SENT DONE HELD FAILED
+
+A run:
+    OPEN        -> DONE HELD FAILED INTERRUPTED
+    INTERRUPTED -> OPEN FAILED
+"""
 
 from __future__ import annotations
 

@@ -107,7 +107,10 @@ async def test_answers_become_progress_until_done(node):
 
 
 async def test_steps_run_side_by_side(node):
-    task = await started(node, make_plan(FLEET, Drain(("n1",))))
+    plan = make_plan(FLEET, Drain(("n1",)))
+    node.performer.saw(replace(FLEET, roster=replace(FLEET.roster, policy=Policy(max_unavailable=2))))
+    steps = tuple(replace(step, after=(), order={**step.order, "keep_ready": 0}) for step in plan.steps)
+    task = await started(node, replace(plan, steps=steps))
     for _, order in reversed(node.orders):
         node.answer(order, True, True, order["worker"])
     assert [one.text for one in await task] == ["demo-2", "demo-1"]

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from opsconsole.core import run as run_room
 from opsconsole.core.advance import advance, begin
 from opsconsole.core.events import Lost
 from opsconsole.core.fleet import UNREACHABLE
@@ -189,6 +190,12 @@ def test_the_tables_are_closed_and_nothing_else_moves():
     with pytest.raises(AssertionError):
         run_to(replace(run, state="DONE"), "OPEN")
     assert ENDED == {"DONE", "HELD", "FAILED", "SKIPPED"}
+
+
+def test_the_diagram_is_that_of_the_tables():
+    for caption, moves in (("A step", STEP_MOVES), ("A run", RUN_MOVES)):
+        drawn = run_room.__doc__.split(f"{caption}:\n")[1].split("\n\n")[0].rstrip().splitlines()
+        assert drawn == [f"    {state:11} -> {' '.join(following)}" for state, following in moves.items() if following]
 
 
 def test_late_and_unknown_words_change_nothing():

@@ -1,48 +1,14 @@
 """The console is killed in the middle of a launch and of a drain: the next one shows the run, and resuming it finishes it, once."""
 
-import json
-import os
-import signal
+import sqlite3
 import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
 
-from tests.ssh.sshd import HAS_SSHD, Sshd, make_key
+from tests.ssh.sshd import HAS_SSHD
+from tests.system.lab import FINISHES_AFTER_S, Lab, until
 
 pytestmark = pytest.mark.skipif(not HAS_SSHD, reason="needs OpenSSH's sshd")
-
-STAND_IN = Path(__file__).parents[1] / "agent" / "stand_in_worker.py"
-FLEET = """
-[fleet]
-name = "lab"
-known_hosts = "{home}/known_hosts"
-
-[[sites]]
-name = "s1"
-
-[[nodes]]
-hosts = "n1"
-site = "s1"
-chip = "H100"
-address = "127.0.0.1"
-port = {port}
-identity = "{home}/operator"
-python = "{python}"
-worker_python = "{home}/worker-python"
-work_dir = "{home}/work"
-gpus = "sim:{home}/gpus.json"
-
-[[models]]
-name = "slow"
-checkpoint = "slow:4"
-
-[[models]]
-name = "busy"
-checkpoint = "busy:3:5"
-"""
 
 MOMENTS = pytest.mark.parametrize("reached", [
     lambda run: run["steps"][0]["state"] == "SENT", lambda run: run["steps"][0]["said"],
@@ -50,73 +16,11 @@ MOMENTS = pytest.mark.parametrize("reached", [
 """How far the run has come when its console is killed."""
 
 
-class Lab:
-    """One real OpenSSH node whose workers have no model, and the commands that attach to its collector."""
-
-    def __init__(self, home):
-        home.chmod(0o700)
-        self.home = home
-        self.sshd = Sshd(home / "node", make_key(home / "operator")).start()
-        (home / "known_hosts").write_text(f"{self.sshd.known_name} {self.sshd.host_key}\n")
-        (home / "gpus.json").write_text(json.dumps({"chip": "H100", "count": 2, "seed": 7}))
-        script = home / "worker-python"
-        script.write_text(f"#!{sys.executable}\n{STAND_IN.read_text()}")
-        script.chmod(0o700)
-        (home / "fleet.toml").write_text(FLEET.format(home=home, port=self.sshd.port, python=sys.executable))
-        self.command = [
-            sys.executable, "-m", "opsconsole", "--config", str(home / "fleet.toml"), "--state-dir", str(home / "state"),
-        ]
-
-    def call(self, *words, code=0):
-        done = subprocess.run([*self.command, *words, "--json"], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=90)
-        assert done.returncode == code, done.stderr
-        return json.loads(done.stdout)
-
-    @property
-    def collector(self):
-        return int((self.home / "state" / "collector.lock").read_text())
-
-    def kill(self):
-        os.kill(self.collector, signal.SIGKILL)
-
-    def run(self, run_id):
-        (run,) = self.call("runs", run_id)["runs"]
-        return run
-
-    def processes(self):
-        return [json.loads(file.read_text()) for file in sorted((self.home / "work" / "workers").glob("*.json"))]
-
-    def audit(self, run_id):
-        rows = [row for row in self.call("audit")["rows"] if row["run"] == run_id]
-        return [row["kind"] for row in rows], [row["id"] for row in rows if row["kind"] == "order"]
-
-    def close(self):
-        for record in self.processes() if (self.home / "work").exists() else ():
-            try:
-                os.kill(record["pid"], signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-        try:
-            os.kill(self.collector, signal.SIGTERM)
-        except (ProcessLookupError, ValueError, FileNotFoundError):
-            pass
-        self.sshd.stop()
-
-
 @pytest.fixture
 def lab(tmp_path):
     made = Lab(tmp_path)
     yield made
     made.close()
-
-
-def until(true, limit_s=60.0):
-    give_up = time.monotonic() + limit_s
-    while time.monotonic() < give_up:
-        if found := true():
-            return found
-        time.sleep(0.2)
-    raise AssertionError("did not come true")
 
 
 def interrupted_and_resumed(lab, begun, reached):
@@ -140,8 +44,33 @@ def test_a_launch_outlives_the_console_and_is_not_made_twice(lab, reached):
     (worker,) = until(lambda: [worker for worker in lab.call("workers")["workers"] if worker["state"] == "READY"])
     (record,) = lab.processes()
     assert record["pid"] == worker["pid"]
+    assert processes(lab) == 1
+
+
+def processes(lab):
     found = subprocess.run(["ps", "-wweo", "args"], capture_output=True, text=True).stdout
-    assert sum("opsconsole.worker" in line and str(lab.home) in line for line in found.splitlines()) == 1
+    return sum("opsconsole.worker" in line and str(lab.home) in line for line in found.splitlines())
+
+
+def test_a_launch_that_was_interrupted_is_taken_back(lab):
+    begun = lab.call("launch", "endless", "--yes", "--no-wait")["run"]
+    until(lambda: lab.run(begun)["steps"][0]["said"])
+    lab.kill()
+    until(lambda: lab.call("nodes")["nodes"][0]["reach"] == "LIVE")
+    assert lab.run(begun)["state"] == "INTERRUPTED" and processes(lab) == 1
+    lab.call("resume", begun, "--back", "--yes")
+    run = lab.run(begun)
+    assert (run["state"], run["text"]) == ("FAILED", "taken back") and processes(lab) == 0
+
+
+def test_a_launch_that_is_done_is_undone_as_a_plan(lab):
+    begun = lab.call("launch", "slow", "--yes")["run"]
+    until(lambda: [worker for worker in lab.call("workers")["workers"] if worker["state"] == "READY"])
+    (step,) = lab.call("resume", begun, "--back", "--plan")["plan"]["steps"]
+    assert step["worker"] == "slow-1" and processes(lab) == 1
+    undone = lab.call("resume", begun, "--back", "--yes")
+    assert undone["receipts"][0]["outcome"] == "done" and processes(lab) == 0
+    assert [run["id"] for run in lab.call("runs")["runs"]] == [undone["run"], begun]
 
 
 @MOMENTS
@@ -150,5 +79,15 @@ def test_a_drain_outlives_the_console_and_loses_nothing(lab, reached):
     until(lambda: [worker for worker in lab.call("workers")["workers"] if worker["state"] == "READY"])
     begun = lab.call("drain", "busy-1", "--yes", "--no-wait")["run"]
     resumed = interrupted_and_resumed(lab, begun, reached)
-    detail = resumed["steps"][0]["detail"]
-    assert detail["in_flight_at_start"] == 3 and detail["finished"] == 3 and "is closed" in detail["proof"]
+    (step,) = resumed["steps"]
+    assert step["elapsed_s"] >= FINISHES_AFTER_S and "is closed" in step["detail"]["proof"] and not step["detail"].get("aborted")
+
+
+def test_rows_cut_off_the_audit_are_found_by_what_the_node_was_told(lab):
+    lab.call("launch", "slow", "--yes")
+    whole = lab.call("audit", "--verify")
+    assert whole["whole"] and whole["heads_agreed"] >= 1 and whole["nodes_silent"] == []
+    with sqlite3.connect(lab.home / "state" / "audit.db") as db:
+        db.execute("delete from audit where seq > 1")
+    cut = lab.call("audit", "--verify", code=1)
+    assert not cut["whole"] and "cut: n1 was told of row 2" in cut["broken"]

@@ -11,7 +11,7 @@ import numpy as np
 
 from opsconsole.control.wire import run_in, run_out
 from opsconsole.core import advance as production
-from opsconsole.core.fleet import LIVE, UNREACHABLE, Fleet, Model, Site
+from opsconsole.core.fleet import LIVE, UNREACHABLE, Fleet, Model, Policy, Site
 from opsconsole.core.fleet import Worker as Seen
 from opsconsole.core.run import ENDED, UNDER_WAY, Begun, NotSent, RouterSaid, Run, RunOrder, Ticked, Told
 from opsconsole.core.steps import Plan, Step
@@ -28,7 +28,7 @@ CRASHES = 0.01
 """How likely a console dies at each of the places where it may."""
 W_NOW, W_RISE = 12 * 400 * 1.2, 300 * 1.2
 BASE = fleet_of(
-    nodes=NODES, models=(Model("m", min_ready=FLOOR),),
+    nodes=NODES, models=(Model("m", min_ready=FLOOR),), policy=Policy(max_unavailable=3),
     sites=(Site("ams1", power_budget_kw=(W_NOW + (LAUNCHES_AT_ONCE + 0.5) * W_RISE) / 0.9 / 1000, pue=1.2),),
 )
 
@@ -168,7 +168,7 @@ class Console:
         if step.order["op"] == "drain":
             leaving = {one.worker for one in mine if one.order["op"] == "drain"}
             ready = {one.name for seen in self.seen.values() for one in seen if one.state == "READY"}
-            if len(ready - leaving) < min(FLOOR, len(ready)):
+            if step.worker in ready and len(ready - leaving) < min(FLOOR, len(ready)):
                 raise Broken(f"G2: {step.text} leaves {len(ready - leaving)} of {len(ready)} ready, the floor is {FLOOR}")
             for launched in (run.steps[other].step for other in step.after if run.steps[other].step.order["op"] == "launch"):
                 ready_at = self.nodes[launched.node].was_ready.get(launched.worker, -99)

@@ -51,22 +51,30 @@ class Node:
         self.name, self.gpus, self.router, self.random, self.say = name, gpus, router, random, say
         self.workers: dict[str, Worker] = {}
         self.taken: dict[str, Taken] = {}
+        self.refused: dict[str, dict[str, tuple[bool, str, dict[str, Any]]]] = {}
+        """What an agent has said no to, by its console; it dies with the agent."""
         self.launched: dict[str, int] = {}
         """How often each order started a process."""
         self.was_ready: dict[str, int] = {}
         """When each worker was READY last."""
 
     def receive(self, console: str, order: dict[str, Any], now: int) -> None:
-        known = self.taken.get(order["id"])
+        known, refused = self.taken.get(order["id"]), self.refused.get(console, {}).get(order["id"])
         if known is not None and known.answer is not None and known.answer[0]:
             self._tell(console, order["id"], *known.answer)
+        elif refused is not None:
+            self._tell(console, order["id"], *refused)
         elif known is not None and known.answer is None:
             known.by = console
             self.say(console, order["id"], True, False, "goes on", {})
         elif refusal := self._refusal(order):
-            self._tell(console, order["id"], False, refusal, {"conflict": True})
+            self._refuse(console, order["id"], refusal, {"conflict": True})
         else:
             self._take(console, order, now)
+
+    def _refuse(self, console: str, order_id: str, text: str, detail: dict[str, Any]) -> None:
+        self.refused.setdefault(console, {})[order_id] = (False, text, detail)
+        self._tell(console, order_id, False, text, detail)
 
     def _refusal(self, order: dict[str, Any]) -> str:
         worker = self.workers.get(order["worker"])
@@ -194,6 +202,8 @@ class Node:
 
     def _end(self, taken: Taken, ok: bool, text: str, **detail: Any) -> None:
         taken.answer = (ok, text, detail)
+        if not ok and taken.by:
+            self.refused.setdefault(taken.by, {})[taken.order["id"]] = taken.answer
         self._tell(taken.by, taken.order["id"], ok, text, detail)
 
     def _tell(self, console: str, order_id: str, ok: bool, text: str, detail: dict[str, Any]) -> None:
@@ -202,6 +212,7 @@ class Node:
 
     def agent_died(self, console: str) -> None:
         """What a console's agent was at is let go of; the workers live on."""
+        self.refused.pop(console, None)
         for taken in self.taken.values():
             if taken.by == console:
                 taken.by = ""

@@ -41,7 +41,7 @@ def test_it_bites_when_the_router_is_not_asked(monkeypatch):
 
 
 def test_it_bites_when_guards_are_not_asked_again(monkeypatch):
-    monkeypatch.setattr(readiness, "step_refusal", lambda fleet, step, others: "")
+    monkeypatch.setattr(readiness, "step_refusal", lambda fleet, step, others, done: "")
     assert found("G2: ")
 
 

@@ -26,6 +26,7 @@ class Trial:
         self._due: list[tuple[int, int, Any]] = []
         self._numbers = itertools.count()
         self._names = itertools.count(1)
+        self._free: list[tuple[str, int]] = []
         self.router = Router()
         self.nodes = {name: Node(name, GPUS, self.router, random, self._say_from(name)) for name in NODES}
         for number in range(random.randint(2, 5)):
@@ -106,6 +107,8 @@ class Trial:
 
     def _want(self, console: Console) -> None:
         seen = [worker for workers in console.seen.values() for worker in workers]
+        held = {(worker.node, gpu) for worker in seen if worker.state not in ("STOPPED", "FAILED") for gpu in worker.gpus}
+        self._free = [place for place in itertools.product(NODES, range(GPUS)) if place not in held]
         ready, draining = ([worker for worker in seen if worker.state == state] for state in ("READY", "DRAINING"))
         steps = self._plan(ready, draining)
         if steps:
@@ -129,7 +132,8 @@ class Trial:
         return tuple(steps)
 
     def _launch(self, after: tuple[int, ...] = ()) -> Step:
-        return _step("launch", self.random.choice(NODES), f"x{next(self._names)}", after, gpus=[self.random.randrange(GPUS)])
+        node, gpu = self.random.choice(self._free or [("n1", 0)])
+        return _step("launch", node, f"x{next(self._names)}", after, gpus=[gpu], model="m", engine="jax")
 
     def _drain(self, worker: Any, after: tuple[int, ...] = ()) -> Step:
         how = self.random.choice(("hold", "hold", "abort"))
