@@ -1,13 +1,15 @@
 """The transformer itself: pure functions from tokens and a cache to logits and the cache with those tokens added.
 
 Shape letters: T tokens of a prefill, B slots of a decode step, N prompts, H hidden, K key heads, G query heads of one
-key head, D head width, S positions of a slot. The cache is (keys, values), each a list of one array a layer: with layers
-unrolled and apart, XLA updates each in place, which a stacked array in a scan does not allow. Keys are (slots, K, D, S)
-and values (slots, K, S, D), so that both products of the attention run along rows: twice as fast on a CPU at long reach.
+key head, D head width, S positions of a segment. The cache is (keys, values), each a list of one tuple of arrays a layer, an
+array for each segment of positions: with layers unrolled and apart, XLA updates each in place, which a stacked array in a scan
+does not allow; and a step that needs only the first positions reads whole arrays, where a slice of one would be copied first.
+Keys are (slots, K, D, S) and values (slots, K, S, D), so that both products of the attention run along rows.
 """
 
 import math
-from typing import Any
+from functools import reduce
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,16 +17,20 @@ import numpy as np
 
 from .config import ModelConfig, Rope
 
-Cache = tuple[list[jax.Array], list[jax.Array]]
+Cache = tuple[list[tuple[jax.Array, ...]], list[tuple[jax.Array, ...]]]
+SEGMENT_ENDS = (128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536)
+"""Where a segment of the cache ends and the next begins; the last one ends with the slot."""
 MASKED = -1e30
 """Finite, so that a row with nothing to attend to (padding) gives numbers instead of NaN."""
 
 
 def empty_cache(config: ModelConfig, slots: int, max_len: int, dtype: Any) -> Cache:
     """Zeros for every layer, in numpy so that nothing is compiled to make them."""
-    keys = (slots, config.kv_heads, config.head_dim, max_len)
-    values = (slots, config.kv_heads, max_len, config.head_dim)
-    return ([np.zeros(keys, dtype) for _ in range(config.layers)], [np.zeros(values, dtype) for _ in range(config.layers)])
+    ends = [end for end in SEGMENT_ENDS if end < max_len] + [max_len]
+    sizes = np.diff([0, *ends]).tolist()
+    keys = [tuple(np.zeros((slots, config.kv_heads, config.head_dim, size), dtype) for size in sizes) for _ in range(config.layers)]
+    values = [tuple(np.zeros((slots, config.kv_heads, size, config.head_dim), dtype) for size in sizes) for _ in range(config.layers)]
+    return keys, values
 
 
 def rope_frequencies(rope: Rope, head_dim: int) -> np.ndarray:
@@ -49,7 +55,8 @@ def _rms_norm(x: jax.Array, scale: jax.Array, eps: float) -> jax.Array:
 def _angles(config: ModelConfig, position: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Cosines and sines for each position, each (..., 1, D / 2), ready to be spread over heads."""
     angle = position[..., None, None].astype(jnp.float32) * rope_frequencies(config.rope, config.head_dim)
-    return jnp.cos(angle), jnp.sin(angle)
+    # Behind the barrier they are worked out once; XLA would fuse them into each layer's rotation and do it again there.
+    return jax.lax.optimization_barrier((jnp.cos(angle), jnp.sin(angle)))
 
 
 def _rotate(x: jax.Array, angles: tuple[jax.Array, jax.Array]) -> jax.Array:
@@ -90,28 +97,67 @@ def _logits(config: ModelConfig, params: dict, x: jax.Array) -> jax.Array:
     return (x @ params["output"]).astype(jnp.float32)
 
 
-def _attend_prompt(query: jax.Array, keys: jax.Array, values: jax.Array, allowed: jax.Array) -> jax.Array:
-    """query (T, K, G, D), keys (K, D, S), values (K, S, D), allowed (T, S) -> (T, K, G, D)."""
-    scores = jnp.einsum("tkgd,kds->kgts", query, keys, preferred_element_type=jnp.float32) * query.shape[-1] ** -0.5
-    shares = jax.nn.softmax(jnp.where(allowed, scores, MASKED), axis=-1).astype(values.dtype)
-    return jnp.einsum("kgts,ksd->tkgd", shares, values)
+class _Part(NamedTuple):
+    """A softmax over some of the positions: its largest score and the sum of its weights (K, G, T) or (B, K, G), and the sum of
+    weighted values, those with D behind."""
+
+    largest: jax.Array
+    weight: jax.Array
+    weighted: jax.Array
 
 
-def _attend_slots(query: jax.Array, keys: jax.Array, values: jax.Array, allowed: jax.Array) -> jax.Array:
-    """query (B, K, G, D), keys (B, K, D, S), values (B, K, S, D), allowed (B, S) -> (B, K, G, D)."""
-    scores = jnp.einsum("bkgd,bkds->bkgs", query, keys, preferred_element_type=jnp.float32) * query.shape[-1] ** -0.5
-    shares = jax.nn.softmax(jnp.where(allowed[:, None, None], scores, MASKED), axis=-1).astype(values.dtype)
-    return jnp.einsum("bkgs,bksd->bkgd", shares, values)
+def _attend(products: tuple[str, str], query: jax.Array, keys: jax.Array, values: jax.Array, allowed: jax.Array) -> _Part:
+    """One segment; `products` are the einsums of queries with keys and of weights with values, `allowed` is as the scores."""
+    scores = jnp.einsum(products[0], query, keys, preferred_element_type=jnp.float32) * query.shape[-1] ** -0.5
+    scores = jnp.where(allowed, scores, MASKED)
+    largest = scores.max(axis=-1)
+    weights = jnp.exp(scores - largest[..., None])
+    weighted = jnp.einsum(products[1], weights.astype(values.dtype), values, preferred_element_type=jnp.float32)
+    return _Part(largest, weights.sum(axis=-1), weighted)
 
 
-def _store_keys(cache: jax.Array, slot: jax.Array, position: jax.Array, rows: jax.Array) -> jax.Array:
-    """Write rows (T, K, D) to their slot and position; one outside the cache is dropped, which is how padding is said."""
-    return cache.at[slot, :, :, position].set(rows.astype(cache.dtype), mode="drop")
+def _join(parts: list[_Part], dtype: Any) -> jax.Array:
+    """The softmax over all positions; one part's weights may all be of masked scores, and then they come to nothing here."""
+    if len(parts) == 1:
+        return (parts[0].weighted / parts[0].weight[..., None]).astype(dtype)
+    largest = reduce(jnp.maximum, [part.largest for part in parts])
+    scales = [jnp.exp(part.largest - largest) for part in parts]
+    weight = sum(scale * part.weight for scale, part in zip(scales, parts, strict=True))
+    weighted = sum(scale[..., None] * part.weighted for scale, part in zip(scales, parts, strict=True))
+    return (weighted / weight[..., None]).astype(dtype)
 
 
-def _store_values(cache: jax.Array, slot: jax.Array, position: jax.Array, rows: jax.Array) -> jax.Array:
-    """The same for values, whose positions lie before the width."""
-    return cache.at[slot, :, position].set(rows.astype(cache.dtype), mode="drop")
+SLOTS = ("bkgd,bkds->bkgs", "bkgs,bksd->bkgd")
+PROMPT = ("tkgd,kds->kgts", "kgts,ksd->kgtd")
+
+
+def _attend_held(
+    products: tuple[str, str], query: jax.Array, keys: tuple, values: tuple, position: jax.Array, attend: int
+) -> jax.Array:
+    """Attention over the segments that begin before `attend`, each where `position`, (B, 1, 1, 1) or (T, 1), allows it."""
+    parts, start = [], 0
+    for key, value in zip(keys, values, strict=True):
+        if start < attend:
+            allowed = start + jnp.arange(value.shape[-2]) <= position
+            parts.append(_attend(products, query, key, value, allowed))
+        start += value.shape[-2]
+    return _join(parts, query.dtype)
+
+
+def _store(keys: tuple, values: tuple, slot: jax.Array, position: jax.Array, key: jax.Array, value: jax.Array, reach: int) -> tuple:
+    """Write key and value rows (T, K, D) to their slot and position, which is before `reach`; one outside the cache is dropped,
+    which is how padding is said."""
+    new_keys, new_values, start = [], [], 0
+    for held_keys, held_values in zip(keys, values, strict=True):
+        size = held_values.shape[2]
+        if start < reach:
+            here = jnp.where((position >= start) & (position < start + size), position - start, size)
+            held_keys = held_keys.at[slot, :, :, here].set(key.astype(held_keys.dtype), mode="drop")
+            held_values = held_values.at[slot, :, here].set(value.astype(held_values.dtype), mode="drop")
+        new_keys.append(held_keys)
+        new_values.append(held_values)
+        start += size
+    return tuple(new_keys), tuple(new_values)
 
 
 def prefill(
@@ -133,19 +179,20 @@ def prefill(
     keys, values = [], []
     x = params["embedding"][token]
     angles = _angles(config, position)
+    max_len = sum(held.shape[2] for held in cache[1][0])
     same_prompt = (slot[:, None] == slot[None, :]) & (position[None, :] <= position[:, None])  # (T, T)
     for layer, old_keys, old_values in zip(params["layers"], *cache, strict=True):
         normed = _rms_norm(x, layer["attention_norm"], config.norm_eps)
         query, key, value = _project_qkv(config, layer, normed, angles)
-        keys.append(_store_keys(old_keys, slot, position, key))
-        values.append(_store_values(old_values, slot, position, value))
+        held_keys, held_values = _store(old_keys, old_values, slot, position, key, value, max_len if chunked else token.shape[0])
+        keys.append(held_keys)
+        values.append(held_values)
         if chunked:
-            held_keys, held_values = keys[-1][slot[0]], values[-1][slot[0]]
-            allowed = jnp.arange(held_values.shape[1])[None, :] <= position[:, None]
+            own_keys, own_values = (tuple(held[slot[0]] for held in segments) for segments in (held_keys, held_values))
+            attended = _attend_held(PROMPT, query, own_keys, own_values, position[:, None], attend=max_len)
         else:
-            held_keys, held_values = key.transpose(1, 2, 0), value.swapaxes(0, 1)
-            allowed = same_prompt
-        x = _finish_layer(config, layer, x, _attend_prompt(query, held_keys, held_values, allowed))
+            attended = _join([_attend(PROMPT, query, key.transpose(1, 2, 0), value.swapaxes(0, 1), same_prompt)], query.dtype)
+        x = _finish_layer(config, layer, x, attended.transpose(2, 0, 1, 3))
     return (keys, values), _logits(config, params, x[jnp.minimum(last, token.shape[0] - 1)])
 
 
@@ -164,12 +211,13 @@ def decode(
     x = params["embedding"][token]
     angles = _angles(config, position)
     rows = jnp.arange(width)
-    allowed = jnp.arange(attend)[None, :] <= position[:, None]  # (B, S)
     for layer, old_keys, old_values in zip(params["layers"], *cache, strict=True):
         normed = _rms_norm(x, layer["attention_norm"], config.norm_eps)
         query, key, value = _project_qkv(config, layer, normed, angles)
-        keys.append(_store_keys(old_keys, rows, position, key))
-        values.append(_store_values(old_values, rows, position, value))
-        attended = _attend_slots(query, keys[-1][:width, ..., :attend], values[-1][:width, :, :attend], allowed)
+        held_keys, held_values = _store(old_keys, old_values, rows, position, key, value, attend)
+        keys.append(held_keys)
+        values.append(held_values)
+        own_keys, own_values = (tuple(held[:width] for held in segments) for segments in (held_keys, held_values))
+        attended = _attend_held(SLOTS, query, own_keys, own_values, position[:, None, None, None], attend=attend)
         x = _finish_layer(config, layer, x, attended)
     return (keys, values), _logits(config, params, x)

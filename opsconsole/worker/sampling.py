@@ -23,7 +23,9 @@ def choose(
     position: jax.Array,
 ) -> jax.Array:
     """logits (B, vocab), the rest (B,) -> int32 tokens (B,). Temperature 0 is greedy; top_k 0 means no limit."""
-    greedy = jnp.argmax(logits, axis=-1).astype(jnp.int32)
+    # Two plain reductions: a CPU does them several numbers at a time, and argmax one by one.
+    is_best = logits == logits.max(axis=-1, keepdims=True)
+    greedy = jnp.where(is_best, jnp.arange(logits.shape[-1], dtype=jnp.int32), logits.shape[-1] - 1).min(axis=-1)
 
     def sampled() -> jax.Array:
         return _draw(logits, temperature, top_p, top_k, seed, position)

@@ -52,7 +52,7 @@ class Split:
 
     @property
     def cache(self) -> Any:
-        """For each array of the cache."""
+        """For each layer of the cache, all of its segments."""
         one = [self._lies(CACHE_SPLIT)] * self._layers
         return one, list(one)
 
@@ -66,7 +66,10 @@ class Split:
     @staticmethod
     def put(tree: Any, lies: Any) -> Any:
         """Put numpy arrays where they are to lie; each host takes its own shares from its own copy."""
-        return jax.tree.map(lambda leaf, where: jax.make_array_from_callback(leaf.shape, where, lambda index: leaf[index]), tree, lies)
+        def put(where: NamedSharding, part: Any) -> Any:
+            return jax.tree.map(lambda leaf: jax.make_array_from_callback(leaf.shape, where, lambda index: leaf[index]), part)
+
+        return jax.tree.map(put, lies, tree)
 
     def results(self, state: dict) -> tuple:
         """For what a program returns: cache, state and result."""
