@@ -15,12 +15,12 @@ from .config import ModelConfig, UnsupportedModel
 AXIS = "model"
 WHOLE = PartitionSpec()
 LAYER_SPLITS = {
-    "qkv": PartitionSpec(None, AXIS),
+    "qkv": PartitionSpec(AXIS),
     "qkv_bias": PartitionSpec(AXIS),
-    "attention_out": PartitionSpec(AXIS),
-    "gate_up": PartitionSpec(None, None, AXIS),
+    "attention_out": PartitionSpec(None, AXIS),
+    "gate_up": PartitionSpec(None, AXIS),
     "gate_up_bias": PartitionSpec(None, AXIS),
-    "down": PartitionSpec(AXIS),
+    "down": PartitionSpec(None, AXIS),
 }
 """What is not named here is small and lies whole on each device."""
 CACHE_SPLIT = PartitionSpec(None, AXIS)
@@ -58,7 +58,7 @@ class Split:
 
     def params(self, params: dict) -> Any:
         """For each of the parameters, as `weights` orders them."""
-        top = {"embedding": PartitionSpec(self._vocab_axis), "output": PartitionSpec(None, self._vocab_axis)}
+        top = {"embedding": PartitionSpec(self._vocab_axis), "output": PartitionSpec(self._vocab_axis)}
         lies = {name: self._lies(top.get(name, WHOLE)) for name in params if name != "layers"}
         lies["layers"] = [{name: self._lies(LAYER_SPLITS.get(name, WHOLE)) for name in layer} for layer in params["layers"]]
         return lies
