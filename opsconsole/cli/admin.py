@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from opsconsole.cli.output import CommandError, Exit, narrate, print_data, print_json
-from opsconsole.cli.session import config_path, read_fleet_file
+from opsconsole.cli.session import config_path, locate, read_fleet_file
 
 
 @click.group()
@@ -29,7 +29,14 @@ def path_command(settings) -> None:
 @click.pass_obj
 def check(settings) -> None:
     """Read the fleet file and say what is wrong with it, with file, line and key."""
+    from opsconsole.config import ConfigError
+    from opsconsole.control import extensions
+
     found = read_fleet_file(settings)
+    try:
+        extensions.check(found, extensions.load_plugins(found), locate(settings)[1])
+    except ConfigError as error:
+        raise CommandError(str(error), Exit.USAGE) from None
     counts = ", ".join(f"{len(getattr(found, kind))} {kind}" for kind in ("sites", "nodes", "models"))
     print_data(f"{found.path}: good; {counts}, environment {found.environment!r}")
 
@@ -82,7 +89,7 @@ def _write_private(path: Path, text: str) -> None:
 
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value) if field.repr}
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

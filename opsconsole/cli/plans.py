@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from opsconsole.core.steps import Drain, Plan, Progress
+from opsconsole.core.steps import Drain, Plan, Progress, Rollout, Step
 from opsconsole.core.text import clean
 
 
 def plan_lines(plan: Plan) -> list[str]:
     """The whole plan: steps, what holds, what to beware of, and what will change."""
     lines = [f"plan: {plan.title}"]
-    lines += [f"  {number}. {step.text}" for number, step in enumerate(plan.steps, 1)]
+    lines += [f"  {number}. {step.text}{_after(number, step)}" for number, step in enumerate(plan.steps, 1)]
     intent = plan.intent
-    if isinstance(intent, Drain) and plan.steps:
+    if isinstance(intent, Drain | Rollout) and plan.steps:
         lines.append(f"  deadline {intent.deadline_s:g} s, then {_AT_DEADLINE[intent.on_deadline]}")
     if intent.reason:
         lines.append(f"  reason   {intent.reason}")
@@ -24,6 +24,14 @@ def plan_lines(plan: Plan) -> list[str]:
     if plan.refusal:
         lines.append(f"  REFUSED  {plan.refusal}")
     return [clean(line, 400) for line in lines]
+
+
+def _after(number: int, step: Step) -> str:
+    """Which steps a step waits for, where that is not just the one before."""
+    waits = [before + 1 for before in step.after]
+    if not waits:
+        return ""
+    return " (after that)" if waits == [number - 1] else f" (after {', '.join(map(str, waits))})"
 
 
 _AT_DEADLINE = {
@@ -51,7 +59,8 @@ def plan_json(plan: Plan) -> dict[str, Any]:
 def progress_line(progress: Progress, steps: int) -> str:
     """One word from a node about a step."""
     state = "" if not progress.done else "done: " if progress.ok else "FAILED: " if not is_held(progress) else "HELD: "
-    return clean(f"[{progress.step + 1}/{steps}] {progress.worker} on {progress.node}  {state}{progress.text}", 400)
+    whom = f"{progress.worker} on {progress.node}" if progress.worker else progress.node
+    return clean(f"[{progress.step + 1}/{steps}] {whom}  {state}{progress.text}", 400)
 
 
 def receipt_lines(receipts: list[Progress], steps: int) -> list[str]:

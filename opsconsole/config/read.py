@@ -5,13 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from opsconsole.config.hostlist import HostlistError, expand
 from opsconsole.config.table import NAME, Document, Table
 from opsconsole.config.values import Config, NodeSpec, Router
 from opsconsole.core.fleet import Model, Policy, Site
 
-TABLES = ("fleet", "sites", "nodes", "models", "policy", "router", "screen", "history", "keys")
+TABLES = ("fleet", "sites", "nodes", "models", "policy", "router", "plugins", "screen", "history", "keys")
+PLUGINS_JUDGE = (
+    ("router", "kind"), ("router", "url"), ("router", "options"), ("plugins", "load"),
+    *(("models", key) for key in ("engine", "checkpoint", "gpus", "gpu_share", "slots", "max_len")),
+)
 DEFAULT_SSH_CONFIG = Path("~/.ssh/config")
 TOKEN_SUFFIXES = {"": 1, "K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9, "T": 1e12, "P": 1e15}
 _TOKENS = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGBTP]?)")
@@ -34,14 +39,15 @@ def read_config(path: Path) -> Config:
     fleet = document.table("fleet")
     sites = _unique(document.tables("sites"), _site)
     models = _unique(document.tables("models"), _model)
-    screen, history = document.table("screen"), document.table("history")
+    router, plugins, screen, history = (document.table(name) for name in ("router", "plugins", "screen", "history"))
     config = Config(
         path, fleet.name("name", path.stem if NAME.fullmatch(path.stem) else "fleet"), fleet.name("environment", ""),
         _ssh_config(fleet), _known_hosts(fleet), tuple(sites), _nodes(document, {site.name for site in sites}), tuple(models),
-        _policy(document.table("policy")), _router(document.table("router")) if "router" in document.content else None,
+        _policy(document.table("policy")), _router(router) if "router" in document.content else None,
         screen.name("theme", ""), _keys(document.table("keys")), history.number("hours", 48.0, 0.01, 87600.0) or 48.0,
+        _names(plugins, "load"), _lines(document),
     )
-    for table in (fleet, screen, history):
+    for table in (fleet, plugins, screen, history):
         table.finish()
     return config
 
@@ -118,11 +124,40 @@ def _policy(table: Table) -> Policy:
 
 
 def _router(table: Table) -> Router:
-    if table.name("kind", "gateway") != "gateway":
-        table.refuse("kind", f"there is no router called {table.name('kind', '')}; known: gateway")
-    router = Router(table.name("kind", "gateway"), table.text("url", "", _URL, 'write it as "http://127.0.0.1:8080"') or None)
+    url = table.text("url", "", _URL, 'write it as "http://127.0.0.1:8080"') or None
+    options = dict(table.within("options").items())
+    if not _is_plain(options):
+        table.refuse("options", "has a control character in a text, or a date; write plain texts, numbers, lists and tables")
+    router = Router(table.name("kind", "gateway"), url, options)
+    if router.kind == "gateway" and options:
+        table.refuse("options", "are for a router that a plugin gives; the gateway takes none, remove them")
     table.finish()
     return router
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(_is_plain(part) for pair in value.items() for part in pair)
+    if isinstance(value, list):
+        return all(_is_plain(part) for part in value)
+    return value.isprintable() if isinstance(value, str) else isinstance(value, (bool, int, float))
+
+
+def _names(table: Table, key: str) -> tuple[str, ...]:
+    value = table.get(key)
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(name, str) and NAME.fullmatch(name) for name in value):
+        table.refuse(key, f'is {value!r}; write a list of names, such as ["vllm"]')
+    return tuple(value)
+
+
+def _lines(document: Document) -> dict[str, int]:
+    """Where those keys stand that only a plugin can judge."""
+    lines = {f"{name}.{key}": document.line(name, 0, key) for name, key in PLUGINS_JUDGE if name != "models"}
+    for table in document.tables("models"):
+        lines |= {f"models.{table.name('name')}.{key}": table.line(key) for name, key in PLUGINS_JUDGE if name == "models"}
+    return lines
 
 
 def _keys(table: Table) -> dict[str, str]:

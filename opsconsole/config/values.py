@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, NoReturn
 
 from opsconsole.core.fleet import Model, Policy, Site
 
@@ -42,7 +44,10 @@ class NodeSpec:
 @dataclass(frozen=True)
 class Router:
     kind: str = "gateway"
+    """ "gateway", or one that a plugin gives."""
     url: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What a plugin's router wants to know; the plugin checks it."""
 
 
 @dataclass(frozen=True)
@@ -64,3 +69,11 @@ class Config:
     keys: dict[str, str] = field(default_factory=dict)
     """Key by action id, where the operator wants another than the built-in one."""
     history_hours: float = 48.0
+    plugins: tuple[str, ...] = ()
+    """To load beside those that [router] kind and the models' engines name."""
+    lines: Mapping[str, int] = field(default_factory=dict, repr=False, compare=False)
+    """Where in the file things stand that only plugins can judge: "router.kind", "models.NAME.engine"."""
+
+    def refuse(self, place: str, problem: str) -> NoReturn:
+        """Raises ConfigError for one of `lines`: a place and its key, as "router.kind"."""
+        raise ConfigError(f"{self.path}:{self.lines.get(place, 1)}: key `{place.rpartition('.')[2]}`: {problem}")

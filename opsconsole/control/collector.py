@@ -14,19 +14,23 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 from opsconsole import __version__
 from opsconsole.config import Config, ConfigError, NodeSpec, read_config
 from opsconsole.control import places
+from opsconsole.control.extensions import load_plugins, moves_streams, open_router, spec_for
 from opsconsole.control.patience import loop_for
 from opsconsole.control.perform import Performer
-from opsconsole.control.routes import RouteFile, follow_router, routes_of
+from opsconsole.control.router import Keeper
 from opsconsole.control.serve import Counter
 from opsconsole.control.watch import Link, Watch
-from opsconsole.core.events import Recorded
+from opsconsole.core.events import Recorded, Routed
 from opsconsole.core.fleet import Fleet, NodeFacts, Roster, opening
+from opsconsole.hooks import Misfit
+from opsconsole.plugins import BUILT_IN, Plugins
 
 IDLE_LINGER_S = 3.0
 """How long a collector that a front started outlives the last front, so that a row of commands shares it."""
@@ -72,51 +76,49 @@ def _is_ours(path: Path, stack: contextlib.ExitStack) -> bool:
 
 async def _collect(config: Config, state_dir: Path, until_idle: bool) -> int:
     from opsconsole.history.audit import LateAudit
+    from opsconsole.history.journal import Journal
     from opsconsole.history.samples import Recorder
 
     recorder = Recorder(places.history_path(state_dir), hours=config.history_hours)
     recorder.start()
-    audit = LateAudit(places.audit_path(state_dir))
+    audit, journal = LateAudit(places.audit_path(state_dir)), Journal(places.runs_path(state_dir))
     links, close_links = _links(config)
     try:
-        await _watch(config, state_dir, recorder, audit, links, until_idle)
+        await _watch(config, state_dir, recorder, audit, journal, links, until_idle)
     finally:
         await close_links()
         recorder.close()
         audit.close()
+        journal.close()
     return 0
 
 
-async def _watch(config: Config, state_dir: Path, recorder: Any, audit: Any, links: list[Link], until_idle: bool) -> None:
-    by_name = {link.name: link for link in links}
-    hosts = {spec.name: spec.worker_host for spec in config.nodes}
-
-    def send(node: str, order: dict[str, Any]) -> bool:
-        return by_name[node].send({**order, "host": hosts[node]} if order["op"] == "launch" else order)
-
+async def _watch(
+    config: Config, state_dir: Path, recorder: Any, audit: Any, journal: Any, links: list[Link], until_idle: bool
+) -> None:
     def note(kind: str, subject: str, text: str, actor: str) -> None:
         recorder.note(kind, subject, text, actor, time.time())
 
-    performer = Performer(send, note, audit)
+    plugins = load_plugins(config)
+    keeper = _keeper(config, plugins, state_dir, lambda: performer.withheld, lambda routed: watch.emit(routed))
+    performer = Performer(_sender(config, plugins, links, note), note, audit, journal, keeper.confirm_out)
+    await performer.recover()
     counter = Counter(performer, _series_reader(state_dir), _about(config))
-    route_file = RouteFile(places.routes_path(state_dir), {spec.name: _worker_address(spec) for spec in config.nodes})
-    models = [model.name for model in config.models]
 
     def publish(fleet: Fleet) -> None:
+        performer.saw(fleet)
         counter.publish(fleet)
         recorder.record(fleet)
         if recorder.trouble != fleet.history_cause:
             watch.emit(Recorded(recorder.trouble))
-        route_file.write(models, routes_of(fleet, performer.withheld))
+        keeper.take(fleet)
 
-    watch = Watch(opening(_roster(config)), links, publish, performer.answered)
+    watch = Watch(opening(_roster(config, plugins)), links, publish, performer.heard)
     counter.publish(watch.fleet)
     socket_path = places.socket_path(state_dir)
     with places.used(state_dir):
         server = await counter.open(socket_path)
-    tasks = [asyncio.create_task(watch.run()), asyncio.create_task(_freeze_garbage_when_settled())]
-    if config.router and config.router.url:
-        tasks.append(asyncio.create_task(follow_router(config.router.url, watch.emit, lambda: route_file.trouble)))
+    tasks = [asyncio.create_task(work) for work in (watch.run(), keeper.run(), _freeze_garbage_when_settled())]
     try:
         await _until_told(counter, tasks[0], until_idle)
     finally:
@@ -124,7 +126,36 @@ async def _watch(config: Config, state_dir: Path, recorder: Any, audit: Any, lin
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await performer.close()
         socket_path.unlink(missing_ok=True)
+
+
+def _sender(config: Config, plugins: Plugins, links: list[Link], note: Callable[[str, str, str, str], None]) -> Callable[..., bool]:
+    """Sends an order to its node, and says whether it left. A launch is told what its node and its engine need beside."""
+    by_name = {link.name: link for link in links}
+    hosts = {spec.name: spec.worker_host for spec in config.nodes}
+    engine_spec = spec_for(plugins, config.models)
+
+    def send(node: str, order: dict[str, Any]) -> bool:
+        if order["op"] != "launch":
+            return by_name[node].send(order)
+        try:
+            return by_name[node].send({**order, "host": hosts[node], **engine_spec(order)})
+        except Misfit as error:
+            note("trouble", order["worker"], f"not launched: {error}", order.get("actor") or "")
+            return False
+
+    return send
+
+
+def _keeper(
+    config: Config, plugins: Plugins, state_dir: Path, withheld: Callable[[], Collection[str]], emit: Callable[[Routed], None]
+) -> Keeper:
+    """What keeps the router at what the fleet says; where the fleet file says nothing of one, it keeps the route file alone."""
+    router, name = open_router(config, plugins, places.routes_path(state_dir))
+    addresses = {spec.name: _worker_address(spec) for spec in config.nodes}
+    told = config.router and (config.router.url or config.router.kind != BUILT_IN["router"])
+    return Keeper(router, name, addresses, withheld, emit if told else lambda routed: None)
 
 
 def _about(config: Config) -> dict[str, Any]:
@@ -134,7 +165,7 @@ def _about(config: Config) -> dict[str, Any]:
     }
 
 
-def _roster(config: Config) -> Roster:
+def _roster(config: Config, plugins: Plugins) -> Roster:
     nodes = tuple(
         NodeFacts(spec.name, spec.site, spec.rack, spec.chip, spec.address or spec.name) for spec in config.nodes
     )
@@ -142,7 +173,7 @@ def _roster(config: Config) -> Roster:
 
     return Roster(
         config.fleet_name, config.environment, nodes, config.sites, config.models, config.policy,
-        gpu_start=np.zeros(len(nodes) + 1, np.int64),
+        (BUILT_IN["engine"], *sorted(plugins.engines)), moves_streams(config, plugins), gpu_start=np.zeros(len(nodes) + 1, np.int64),
     )
 
 

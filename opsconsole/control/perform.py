@@ -1,6 +1,6 @@
-"""A confirmed plan carried out: each step's order is sent to its node, its answers become progress until it is done.
+"""All runs of one collector: confirmed plans begin here, whoever likes to listen hears how they go, and those left open are taken up again.
 
-Without an audit nothing is done: the plan and each order are in it, on disk, before a node hears of them.
+Without an audit and a journal nothing is done: the plan and each order are in them, on disk, before a node hears of them.
 """
 
 from __future__ import annotations
@@ -8,132 +8,225 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
-from opsconsole.core.events import Answered
-from opsconsole.core.ingest import Answer
-from opsconsole.core.steps import Drain, Plan, Progress, Step
-from opsconsole.history.audit import AuditError
+from opsconsole.control.carry import Carrier, Hands, news
+from opsconsole.control.ledger import Auditor, Keeper, Ledger
+from opsconsole.control.questions import Questions
+from opsconsole.core.advance import advance, begin
+from opsconsole.core.events import Answered, Linked
+from opsconsole.core.fleet import Fleet
+from opsconsole.core.run import ENDED, UNDER_WAY, NodeBack, NodeSaid, Run, Ticked, Told
+from opsconsole.core.steps import Plan, Progress, Step
+from opsconsole.history.journal import JournalError
 
-ANSWER_LIMIT_S = 15.0
-"""A node that has not said a word to an order for so long leaves the step unsure."""
-LAUNCH_LIMIT_S = 900.0
+ENDED_KEPT = 500
+"""As many ended runs as the journal keeps are remembered here."""
 
 
-class Auditor(Protocol):
-    def append(self, at: float, kind: str, run: str, actor: str, body: dict[str, Any]) -> Any: ...
+async def no_router(worker: str) -> str:
+    """There is none, so no request can come from it."""
+    return ""
 
 
 class Performer:
-    """Sends orders and joins their answers. send(node, order) says whether the order left; note tells the history who did what."""
+    """Carries out plans. send(node, order) says whether the order left; note tells the history who did what."""
 
     def __init__(
-        self, send: Callable[[str, dict[str, Any]], bool], note: Callable[[str, str, str, str], None], audit: Auditor
+        self, send: Callable[[str, dict[str, Any]], bool], note: Callable[[str, str, str, str], None], audit: Auditor, journal: Keeper,
+        confirm_out: Callable[[str], Awaitable[str]] = no_router,
     ) -> None:
-        self._send, self._note, self._audit = send, note, audit
-        self._waiting: dict[str, asyncio.Queue[Answer]] = {}
-        self.under_way: dict[str, Step] = {}
-        """Steps that have not ended, by order id."""
+        self._ledger = Ledger(audit, journal)
+        self._hands = Hands(send, confirm_out, note, self._ledger)
+        self.questions = Questions(send)
+        self._fleet = Fleet()
+        self._runs: dict[str, Run] = {}
+        self._carriers: dict[str, Carrier] = {}
+        self._tasks: set[asyncio.Task] = set()
+        self._listeners: dict[str, list[asyncio.Queue[Progress | Run]]] = {}
         self.withheld: set[str] = set()
         """Workers that get no more requests because they are on their way out."""
-        self._one_row = asyncio.Lock()
-        """Held while a row is written: the audit has its rows in the order of what happened, whichever thread is fastest."""
+        self.trouble = ""
+        """Why the runs of earlier collectors are not known, "" when they are."""
 
-    def answered(self, event: Answered) -> None:
-        queue = self._waiting.get(event.answer.id)
-        if queue is not None:
-            queue.put_nowait(event.answer)
+    @property
+    def under_way(self) -> dict[str, Step]:
+        """Steps that have not ended of runs that are carried out, by order id."""
+        return {one.order_id: one.step for carrier in self._carriers.values() for one in carrier.run.steps if one.state not in ENDED}
 
-    def perform(self, plan: Plan) -> AsyncIterator[Progress]:
-        """Progress of all steps, which run side by side, until each is done. Steps count as under way from this call on."""
-        orders = [(number, uuid.uuid4().hex, step) for number, step in enumerate(plan.steps)]
-        for _, order_id, step in orders:
-            self.under_way[order_id] = step
-        return self._joined(plan, orders)
+    @property
+    def is_open(self) -> bool:
+        """Whether a run is carried out now; one that was let go keeps nobody awake."""
+        return bool(self._carriers)
 
-    async def _write_down(self, kind: str, run: str, plan: Plan, body: dict[str, Any]) -> str:
-        """"" when it is on disk, else why it is not."""
+    async def recover(self) -> None:
+        """Takes up the runs of earlier collectors: what was under way is shown as interrupted, and waits to be resumed."""
         try:
-            async with self._one_row:
-                await asyncio.to_thread(self._audit.append, time.time(), kind, run, plan.intent.actor, body)
-        except AuditError as error:
-            return str(error)
-        return ""
-
-    async def _joined(self, plan: Plan, orders: list[tuple[int, str, Step]]) -> AsyncIterator[Progress]:
-        said: asyncio.Queue[Progress | None] = asyncio.Queue()
-        run = uuid.uuid4().hex
-        steps = [{"text": step.text, "node": step.node, "worker": step.worker, "order": step.order} for step in plan.steps]
-        trouble = await self._write_down("begin", run, plan, {"title": plan.title, "reason": plan.intent.reason, "steps": steps})
-        if trouble:
-            for number, order_id, step in orders:
-                self.under_way.pop(order_id, None)
-                yield Progress(number, step.worker, step.node, False, True, f"nothing was sent: {trouble}")
+            known = await self._ledger.known_runs()
+        except JournalError as error:
+            self.trouble = str(error)
             return
-        tasks = [asyncio.create_task(self._step(plan, run, number, order_id, step, said)) for number, order_id, step in orders]
-        left = len(tasks)
-        try:
-            while left:
-                progress = await said.get()
-                if progress is None:
-                    left -= 1
-                else:
-                    yield progress
-        finally:
-            await asyncio.gather(*tasks, return_exceptions=True)
+        for run in known:
+            if run.state == "OPEN":
+                run, _ = advance(run, Told("let go", time.time()))
+                await self._ledger.keep(run)
+            self._runs[run.id] = run
+        self._withhold()
 
-    async def _step(self, plan: Plan, run: str, number: int, order_id: str, step: Step, said: asyncio.Queue) -> None:
-        queue = self._waiting[order_id] = asyncio.Queue()
-        actor, reason = plan.intent.actor, plan.intent.reason
-        self._note("action", step.worker, f"{step.text}{': ' + reason if reason else ''}", actor)
-        last = Progress(number, step.worker, step.node, False, True, "not sent")
-        try:
-            if isinstance(plan.intent, Drain):
-                self.withheld.add(step.worker)
-            else:
-                self.withheld.discard(step.worker)
-            trouble = await self._write_down("order", run, plan, {"id": order_id, "node": step.node, **step.order})
-            if trouble:
-                last = Progress(number, step.worker, step.node, False, True, f"nothing was sent: {trouble}")
-                said.put_nowait(last)
-                return
-            async for last in self._answers(number, order_id, step, queue):
-                if last.done:
-                    last = await self._with_receipt(plan, run, order_id, last)
-                said.put_nowait(last)
-        finally:
-            self._ended(plan, order_id, step, last)
-            said.put_nowait(None)
+    async def close(self) -> None:
+        """Runs that are open stay so in the journal, and are found interrupted at the next start."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _with_receipt(self, plan: Plan, run: str, order_id: str, last: Progress) -> Progress:
-        """The end of a step once it is in the audit; where it could not be written, the end says so too."""
-        body = {"id": order_id, "node": last.node, "worker": last.worker, "ok": last.ok, "text": last.text, "detail": last.detail}
-        trouble = await self._write_down("receipt", run, plan, body)
-        return replace(last, text=f"{last.text}; AUDIT AT RISK: {trouble}") if trouble else last
+    def saw(self, fleet: Fleet) -> None:
+        """The newest fleet, at least once a second."""
+        self._fleet = fleet
+        for carrier in self._carriers.values():
+            carrier.tick()
 
-    async def _answers(self, number: int, order_id: str, step: Step, queue: asyncio.Queue[Answer]) -> AsyncIterator[Progress]:
-        if not self._send(step.node, {**step.order, "id": order_id}):
-            yield Progress(number, step.worker, step.node, False, True, f"{step.node} cannot be reached, nothing was sent")
+    def heard(self, event: Answered | Linked) -> None:
+        """What a node answers, and that it is linked again."""
+        if isinstance(event, Linked):
+            for carrier in self._carriers.values():
+                carrier.hear(NodeBack(event.node, time.time()))
             return
-        limit_s = ANSWER_LIMIT_S
-        while True:
+        answer = event.answer
+        self.questions.answered(event)
+        for carrier in self._carriers.values():
+            if any(answer.id.startswith(one.order_id) and one.step.node == event.node for one in carrier.run.steps):
+                carrier.hear(NodeSaid(answer.id, answer.ok, answer.done, answer.text, answer.detail, time.time()))
+
+    def begin(self, plan: Plan) -> Run:
+        """Begins a confirmed plan; its steps count as under way from this call on."""
+        run = begin(plan, uuid.uuid4().hex[:12], [uuid.uuid4().hex for _ in plan.steps], time.time())
+        carrier = self._carrier(run)
+        self._go(carrier, carrier.begin())
+        return run
+
+    def perform(self, plan: Plan) -> AsyncIterator[Progress | Run]:
+        """As `watch`, of a run that begins now."""
+        return self.watch(self.begin(plan).id)
+
+    def runs(self, run_id: str = "") -> list[Run]:
+        """Newest first; only the one named. Raises ValueError."""
+        if run_id:
+            return [self._run(run_id)]
+        if self.trouble:
+            raise ValueError(self.trouble)
+        return sorted(self._runs.values(), key=lambda run: run.began_at, reverse=True)
+
+    def watch(self, run_id: str) -> AsyncIterator[Progress | Run]:
+        """The run as it is, the progress of its steps, and the run as it has become once it has ended or was let go. Raises ValueError."""
+        run = self._run(run_id)
+        said: asyncio.Queue[Progress | Run] = asyncio.Queue()
+        self._listeners.setdefault(run.id, []).append(said)
+        return self._listen(run, said, run.id in self._carriers)
+
+    async def _listen(self, run: Run, said: asyncio.Queue[Progress | Run], is_open: bool) -> AsyncIterator[Progress | Run]:
+        try:
+            yield run
+            while is_open:
+                told = await said.get()
+                yield told
+                is_open = isinstance(told, Progress)
+        finally:
+            self._listeners[run.id].remove(said)
+
+    async def tell(self, run_id: str, word: str, actor: str = "") -> Run:
+        """Lets go of a run, resumes it or takes back what it has under way (see core.run.WORDS). Raises ValueError."""
+        run = self._run(run_id)
+        why_not = _why_not(run, word)
+        if why_not:
+            raise ValueError(why_not)
+        written = await self._ledger.row("told", run, {"word": word, "title": run.plan.title}, actor)
+        if written.trouble:
+            raise ValueError(f"nothing was done: {written.trouble}")
+        told = Told(word, time.time())
+        if run.id in self._carriers:
+            self._carriers[run.id].hear(told)
+        else:
+            carrier = self._carrier(self._runs[run.id])
+            carrier.hear(told)
+            self._go(carrier, carrier.go())
+        return self._runs[run.id]
+
+    def _run(self, run_id: str) -> Run:
+        found = [run for name, run in self._runs.items() if name.startswith(run_id)] if run_id else []
+        if run_id in self._runs:
+            return self._runs[run_id]
+        if len(found) != 1:
+            raise ValueError(self.trouble or (f"{run_id!r} may be one of {len(found)} runs" if found else f"there is no run {run_id!r}"))
+        return found[0]
+
+    def _carrier(self, run: Run) -> Carrier:
+        carrier = self._carriers[run.id] = Carrier(run, self._hands, self._now, self._changed)
+        self._runs[run.id] = run
+        return carrier
+
+    def _go(self, carrier: Carrier, work: Any) -> None:
+        async def to_its_end() -> None:
             try:
-                answer = await asyncio.wait_for(queue.get(), limit_s)
-            except TimeoutError:
-                unsure = f"UNSURE: {step.node} has not answered for {limit_s:.0f} s; look at `opsconsole workers`"
-                yield Progress(number, step.worker, step.node, False, True, unsure)
-                return
-            yield Progress(number, step.worker, step.node, answer.ok, answer.done, answer.text, answer.detail)
-            if answer.done:
-                return
-            limit_s = LAUNCH_LIMIT_S if step.order["op"] == "launch" else ANSWER_LIMIT_S
+                await work
+            except Exception as error:  # a defect must not leave a run that seems to be carried out
+                run, _ = advance(carrier.run, Told("let go", time.time()))
+                carrier.run = self._runs[run.id] = replace(run, text=f"internal error: {type(error).__name__}: {error}")
+                await self._ledger.keep(carrier.run)
+            finally:
+                self._carriers.pop(carrier.run.id, None)
+                self._tell_listeners(carrier.run.id, [carrier.run])
 
-    def _ended(self, plan: Plan, order_id: str, step: Step, last: Progress) -> None:
-        self._waiting.pop(order_id, None)
-        self.under_way.pop(order_id, None)
-        held = bool(last.detail.get("held"))
-        if isinstance(plan.intent, Drain) and not held and not last.ok:
-            self.withheld.discard(step.worker)
-        self._note("receipt", step.worker, last.text, plan.intent.actor)
+        task = asyncio.create_task(to_its_end())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _now(self, of: Carrier) -> Ticked:
+        others = [carrier.run for carrier in self._carriers.values() if carrier is not of]
+        left = [run for run in self._runs.values() if run.state == "INTERRUPTED"]
+        return Ticked(time.time(), self._fleet, _under_way(others), _under_way(left))
+
+    def _changed(self, before: Run, run: Run) -> None:
+        self._runs[run.id] = run
+        self._withhold()
+        self._tell_listeners(run.id, news(before, run))
+        ended = [name for name, one in self._runs.items() if one.state not in ("OPEN", "INTERRUPTED")]
+        for name in ended[:-ENDED_KEPT]:
+            del self._runs[name]
+
+    def _tell_listeners(self, run_id: str, told: list[Progress] | list[Run]) -> None:
+        for said in self._listeners.get(run_id, ()):
+            for one in told:
+                said.put_nowait(one)
+
+    def _withhold(self) -> None:
+        now = withheld_by(self._runs.values())
+        self.withheld &= now
+        self.withheld |= now
+
+
+def _under_way(runs: Iterable[Run]) -> tuple[Step, ...]:
+    return tuple(one.step for run in runs for one in run.steps if one.state in UNDER_WAY)
+
+
+def withheld_by(runs: Iterable[Run]) -> set[str]:
+    """Workers that must get no more requests after all that these runs did, in the order in which it began."""
+    begun = [one for run in runs for one in run.steps if one.began_at is not None and one.state != "FAILED"]
+    out: set[str] = set()
+    for one in sorted(begun, key=lambda one: one.began_at):
+        if one.step.order["op"] in ("drain", "stop"):
+            out.add(one.step.worker)
+        elif one.step.order["op"] in ("launch", "undrain"):
+            out.discard(one.step.worker)
+    return out
+
+
+def _why_not(run: Run, word: str) -> str:
+    allowed = {"let go": ("OPEN",), "resume": ("INTERRUPTED",), "cancel": ("OPEN", "INTERRUPTED")}.get(word)
+    if allowed is None:
+        return f"a run cannot be told {word!r}"
+    if run.state in allowed:
+        return ""
+    state = "is under way already" if run.state == "OPEN" else "is interrupted already" if run.state == "INTERRUPTED" else "has ended"
+    return f"run {run.id} {state} ({run.state}: {run.plan.title})"

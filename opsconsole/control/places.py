@@ -71,5 +71,9 @@ def history_path(state_dir: Path) -> Path:
     return state_dir / "history.db"
 
 
+def runs_path(state_dir: Path) -> Path:
+    return state_dir / "runs.db"
+
+
 def routes_path(state_dir: Path) -> Path:
     return state_dir / "routes.json"

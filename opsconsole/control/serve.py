@@ -11,7 +11,10 @@ from typing import Any
 
 from opsconsole.control import wire
 from opsconsole.core.fleet import Fleet, Roster
-from opsconsole.core.plan import confirmed_plan, make_plan
+from opsconsole.core.plan import confirmed, confirmed_plan, make_plan
+from opsconsole.core.run import Run
+from opsconsole.core.steps import Intent, Plan, Progress, Undo
+from opsconsole.core.text import clean
 
 BACKLOG_LIMIT_BYTES = 4 * 1024 * 1024
 """A front that has so much unread misses frames until it reads again; answers are never dropped."""
@@ -27,14 +30,14 @@ class Counter:
         self._roster: Roster | None = None
         self._roster_number = 0
         self._roster_bytes = b""
-        self._runs: set[asyncio.Task] = set()
+        self._answering: set[asyncio.Task] = set()
         self.last_left = asyncio.get_running_loop().time()
         """When the last front left, on the loop's clock."""
 
     @property
     def idle(self) -> bool:
-        """No front is attached and no run is open."""
-        return not self._fronts and not self._runs
+        """No front is attached, nothing is being answered and no run is carried out."""
+        return not self._fronts and not self._answering and not self._performer.is_open
 
     async def open(self, path: Path) -> asyncio.Server:
         with contextlib.suppress(FileNotFoundError):
@@ -85,8 +88,8 @@ class Counter:
             self._send_frame(front, wire.pack(wire.fleet_message(self._fleet, self._roster_number)))
         elif kind in _ANSWERS:
             task = asyncio.create_task(self._answer_later(front, request))
-            self._runs.add(task)
-            task.add_done_callback(self._runs.discard)
+            self._answering.add(task)
+            task.add_done_callback(self._answering.discard)
 
     async def _answer_later(self, front: _Front, request: dict[str, Any]) -> None:
         number = request.get("id")
@@ -97,24 +100,72 @@ class Counter:
         front.send({"k": "end", "id": number})
 
     async def _plan(self, front: _Front, number: int, request: dict[str, Any]) -> None:
-        plan = make_plan(self._fleet, wire.intent_in(request["intent"]), list(self._performer.under_way.values()))
-        front.send({"k": "plan", "id": number, "plan": wire.plan_out(plan)})
+        intent = wire.intent_in(request["intent"])
+        under_way = list(self._performer.under_way.values())
+        plan = self._undone(intent) if isinstance(intent, Undo) else make_plan(self._fleet, intent, under_way)
+        self._say_plan(front, number, plan)
+
+    def _undone(self, intent: Undo) -> Plan:
+        from opsconsole.core.undo import make_undo  # here: few plans take back another
+
+        (run,) = self._performer.runs(intent.run)
+        return make_undo(self._fleet, intent, run.plan.title, run.done_steps, list(self._performer.under_way.values()))
+
+    def _confirmed(self, intent: Intent, shown: list[str]) -> Plan:
+        """The plan against the newest fleet, refused when it is not what was said yes to."""
+        if not isinstance(intent, Undo):
+            return confirmed_plan(self._fleet, intent, shown, list(self._performer.under_way.values()))
+        return confirmed(self._undone(intent), shown)
 
     async def _act(self, front: _Front, number: int, request: dict[str, Any]) -> None:
-        under_way = list(self._performer.under_way.values())
-        plan = confirmed_plan(self._fleet, wire.intent_in(request["intent"]), request["shown"], under_way)
-        front.send({"k": "plan", "id": number, "plan": wire.plan_out(plan)})
+        plan = self._confirmed(wire.intent_in(request["intent"]), request["shown"])
         if plan.refusal:
+            self._say_plan(front, number, plan)
             return
-        async for progress in self._performer.perform(plan):
-            front.send({"k": "progress", "id": number, "progress": wire.progress_out(progress)})
+        run = self._performer.begin(plan)
+        told = self._performer.watch(run.id)
+        self._say_plan(front, number, run.plan)
+        async for news in told:
+            if isinstance(news, Progress):
+                self._say(front, number, news)
+
+    async def _list_runs(self, front: _Front, number: int, request: dict[str, Any]) -> None:
+        for run in self._performer.runs(request.get("run", "")):
+            self._say(front, number, run)
+
+    async def _watch(self, front: _Front, number: int, request: dict[str, Any]) -> None:
+        async for news in self._performer.watch(request["run"]):
+            self._say(front, number, news)
+
+    async def _tell(self, front: _Front, number: int, request: dict[str, Any]) -> None:
+        self._say(front, number, await self._performer.tell(request["run"], request["word"], clean(request.get("actor", ""), 80)))
+
+    async def _anchors(self, front: _Front, number: int, request: dict[str, Any]) -> None:
+        roster = self._fleet.roster
+        reachable = [node.name for node, answers in zip(roster.nodes, self._fleet.answering.tolist(), strict=True) if answers]
+        told = await self._performer.questions.anchors(reachable)
+        front.send({"k": "anchors", "id": number, "anchors": {node.name: told.get(node.name) for node in roster.nodes}})
+
+    @staticmethod
+    def _say_plan(front: _Front, number: int, plan: Plan) -> None:
+        front.send({"k": "plan", "id": number, "plan": wire.plan_out(plan)})
+
+    @staticmethod
+    def _say(front: _Front, number: int, news: Progress | Run) -> None:
+        if isinstance(news, Run):
+            front.send({"k": "run", "id": number, "run": wire.run_out(news)})
+        else:
+            front.send({"k": "progress", "id": number, "progress": wire.progress_out(news)})
 
     async def _history(self, front: _Front, number: int, request: dict[str, Any]) -> None:
         series = await self._read_series(**request["query"])
         front.send({"k": "series", "id": number, "series": wire.series_out(series)})
 
 
-_ANSWERS = {"plan": Counter._plan, "act": Counter._act, "history": Counter._history}
+_ANSWERS = {
+    "plan": Counter._plan, "act": Counter._act, "history": Counter._history, "runs": Counter._list_runs, "watch": Counter._watch,
+    "tell": Counter._tell, "anchors": Counter._anchors,
+}
 
 
 class _Front:

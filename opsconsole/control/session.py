@@ -16,6 +16,7 @@ import numpy as np
 from opsconsole.control import wire
 from opsconsole.control.attach import SessionError, check_welcome, connect
 from opsconsole.core.fleet import CONNECTING, Fleet, Roster
+from opsconsole.core.run import Run
 from opsconsole.core.steps import Intent, Plan, Progress
 
 __all__ = ["AsyncSession", "Series", "Session", "SessionError", "attach"]
@@ -49,13 +50,17 @@ class _Frames:
         return wire.fleet_of(message, self._rosters[message["roster"]])
 
 
-def value_of(message: dict[str, Any]) -> Plan | Progress | Series:
+def value_of(message: dict[str, Any]) -> Plan | Progress | Run | Series | dict[str, Any]:
     """The value in an answer. Raises SessionError for an error answer."""
     kind = message["k"]
     if kind == "plan":
         return wire.plan_in(message["plan"])
     if kind == "progress":
         return wire.progress_in(message["progress"])
+    if kind == "run":
+        return wire.run_in(message["run"])
+    if kind == "anchors":
+        return message["anchors"]
     if kind == "series":
         return Series(**wire.series_in(message["series"]))
     raise SessionError(message.get("text", f"the collector answered {kind!r}"), 2)
@@ -63,6 +68,10 @@ def value_of(message: dict[str, Any]) -> Plan | Progress | Series:
 
 def _act_request(plan: Plan) -> dict[str, Any]:
     return {"k": "act", "intent": wire.intent_out(plan.intent), "shown": [step.text for step in plan.steps]}
+
+
+def _tell_request(run_id: str, word: str, actor: str) -> dict[str, Any]:
+    return {"k": "tell", "run": run_id, "word": word, "actor": actor}
 
 
 class Session:
@@ -115,6 +124,22 @@ class Session:
         Only a refused plan comes when it no longer holds: what is done is what was shown, or nothing.
         """
         return self._answers(_act_request(plan))
+
+    def runs(self, run_id: str = "") -> list[Run]:
+        """All that are known, newest first; only the one named by its id or the beginning of it."""
+        return list(self._answers({"k": "runs", "run": run_id}))
+
+    def watch(self, run_id: str) -> Iterator[Run | Progress]:
+        """The run as it is, progress until it has ended or was let go, and then the run once more."""
+        return self._answers({"k": "watch", "run": run_id})
+
+    def tell(self, run_id: str, word: str, actor: str = "") -> Run:
+        """word: as in core.run.WORDS."""
+        return self._only(_tell_request(run_id, word, actor))
+
+    def anchors(self) -> dict[str, list[dict[str, Any]] | None]:
+        """The heads of audits that each node keeps; None for a node that does not tell."""
+        return self._only({"k": "anchors"})
 
     def history(self, series: str, **query: Any) -> Series:
         """query: node, gpu, worker, since, until (epoch seconds), points."""
@@ -195,6 +220,29 @@ class AsyncSession:
     def act(self, plan: Plan) -> AsyncIterator[Plan | Progress]:
         """As Session.act."""
         return self._answers(_act_request(plan))
+
+    async def runs(self, run_id: str = "") -> list[Run]:
+        """As Session.runs."""
+        return await self._all({"k": "runs", "run": run_id})
+
+    def watch(self, run_id: str) -> AsyncIterator[Run | Progress]:
+        """As Session.watch."""
+        return self._answers({"k": "watch", "run": run_id})
+
+    async def tell(self, run_id: str, word: str, actor: str = "") -> Run:
+        """As Session.tell."""
+        return (await self._all(_tell_request(run_id, word, actor)))[0]
+
+    async def resume(self, run_id: str, actor: str = "") -> AsyncIterator[Progress]:
+        """Goes on with an interrupted run; its progress until it has ended or was let go again."""
+        await self.tell(run_id, "resume", actor)
+        async for news in self.watch(run_id):
+            if isinstance(news, Progress):
+                yield news
+
+    async def cancel(self, run_id: str, actor: str = "") -> Run:
+        """Begins nothing more of a run, and takes back what it has under way."""
+        return await self.tell(run_id, "cancel", actor)
 
     async def history(self, series: str, **query: Any) -> Series:
         """As Session.history."""

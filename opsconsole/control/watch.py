@@ -28,12 +28,14 @@ class Link(Protocol):
 
 
 class Watch:
-    """Runs one task a link and publishes a new Fleet each tick. `publish` and `answered` must not block."""
+    """Runs one task a link and publishes a new Fleet each tick. `publish` and `heard` must not block."""
 
-    def __init__(self, fleet: Fleet, links: Iterable[Link], publish: Callable[[Fleet], None], answered: Callable[[Answered], None]) -> None:
+    def __init__(
+        self, fleet: Fleet, links: Iterable[Link], publish: Callable[[Fleet], None], heard: Callable[[Answered | Linked], None]
+    ) -> None:
         self.fleet = fleet
         self.links = {link.name: link for link in links}
-        self._publish, self._answered = publish, answered
+        self._publish, self._heard = publish, heard
         self._inbox: list[Event] = []
         self._hurry = asyncio.Event()
         self.dropped = 0
@@ -55,10 +57,12 @@ class Watch:
             await asyncio.sleep(5.0)
 
     def emit(self, event: Event) -> None:
-        """Takes one event. Answers go on at once; samples beyond the inbox's limit are dropped, for newer ones follow."""
+        """Takes one event. Answers, and that a node is linked, are told at once; samples beyond the limit are dropped, for newer follow."""
         if isinstance(event, Answered):
-            self._answered(event)
+            self._heard(event)
             return
+        if isinstance(event, Linked):
+            self._heard(event)
         if len(self._inbox) >= INBOX_LIMIT and isinstance(event, Sampled):
             self.dropped += 1
             return

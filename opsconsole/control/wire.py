@@ -1,9 +1,9 @@
 """The frames between a collector and its fronts: length-prefixed MessagePack, telemetry as blocks of bytes.
 
-A message is a 4-byte big-endian length and one MessagePack map with the key "k". A front sends hello, subscribe, fleet, plan, act,
-history and bye; a collector sends welcome, roster, fleet, plan, progress, end, series and error. A roster is sent before the first
-fleet that refers to it and again only when it has changed, so that a second of 10,000 nodes is a few large copies, not objects. Workers
-and processes are MessagePack within MessagePack, so that a front makes them at once as what they are.
+A message is a 4-byte big-endian length and one MessagePack map with the key "k". A front sends hello, subscribe, fleet, plan, act, runs,
+watch, tell, anchors and history; a collector sends welcome, roster, fleet, plan, progress, run, anchors, end, series and error. A roster
+is sent before the first fleet that refers to it and again only when it has changed, so that a second of 10,000 nodes is a few large
+copies, not objects. Workers and processes are MessagePack within MessagePack, so that a front makes them at once as what they are.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ def intent_in(packed: dict[str, Any]) -> Intent:
 def plan_out(plan: Plan) -> dict[str, Any]:
     return {
         "intent": intent_out(plan.intent), "title": plan.title, "checks": plan.checks, "warnings": plan.warnings,
-        "changes": plan.changes, "refusal": plan.refusal, "conflict": plan.conflict,
+        "changes": plan.changes, "refusal": plan.refusal, "conflict": plan.conflict, "run": plan.run,
         "steps": [(step.text, step.node, step.worker, step.order, step.after) for step in plan.steps],
     }
 
@@ -168,6 +168,7 @@ def plan_in(packed: dict[str, Any]) -> Plan:
     return Plan(
         intent_in(packed["intent"]), packed["title"], tuple(_step(*step) for step in packed["steps"]), tuple(packed["checks"]),
         tuple(packed["warnings"]), tuple(Change(*change) for change in packed["changes"]), packed["refusal"], packed["conflict"],
+        packed["run"],
     )
 
 

@@ -97,6 +97,8 @@ class Roster:
     policy: Policy = Policy()
     engines: tuple[str, ...] = ("jax",)
     """The engines whose workers this console can start."""
+    moves_streams: bool = True
+    """Whether the router lets another worker go on with a stream that a worker cut."""
     gpu_start: np.ndarray = field(default_factory=lambda: np.zeros(1, np.int64))  # (N+1,): GPUs of node i are rows start[i]..start[i+1]
     gpu_uuid: tuple[str, ...] = ()
     gpu_name: tuple[str, ...] = ()
@@ -106,6 +108,12 @@ class Roster:
     @cached_property
     def node_row(self) -> dict[str, int]:
         return {node.name: row for row, node in enumerate(self.nodes)}
+
+    @cached_property
+    def gpu_row(self) -> dict[tuple[str, int], int]:
+        """Row of a GPU by the name of its node and its index there."""
+        places = zip(self.gpu_node.tolist(), self.gpu_index.tolist(), strict=True)
+        return {(self.nodes[node].name, index): row for row, (node, index) in enumerate(places)}
 
     @cached_property
     def gpu_node(self) -> np.ndarray:

@@ -1,62 +1,160 @@
-"""Where a worker fits: GPUs that are free, whole and on a node that answers."""
+"""Where new workers of a model fit best: chip speed for that model, price, and a spread over sites, racks and nodes, within the power.
+
+What one more worker at a place is worth is its speed less its price, less a penalty that grows with each worker of the model already on
+that node, in that rack and at that site. Nodes nest in racks and racks in sites, so this is a laminar concave function, for which taking
+the best place again and again is the optimum (Murota, Discrete Convex Analysis, 2003, 6.3). Only a power budget that binds spoils that,
+because a slower chip draws less: then an integer programme says how many workers each site and chip get, and the same choice is made
+within those numbers.
+"""
 
 from __future__ import annotations
 
+import heapq
+from collections import Counter
+from collections.abc import Collection
+from typing import NamedTuple
+
 import numpy as np
 
-from opsconsole.core.fleet import LIVE, Fleet, Model
+from opsconsole.core.fleet import Fleet, Model
+from opsconsole.core.power import allowed_w, over_budget, pue_of, reckoned_w, rises_w
+from opsconsole.core.room import GONE, Promised, free_gpus, places_of_nodes, room_of_gpus
+from opsconsole.core.solver import Programme
+from opsconsole.core.speeds import Speeds, bandwidth_gb_s
 
 RESUMING_ENGINE = "jax"
 """Workers of this engine can go on with an answer that another of them began."""
-GONE = ("STOPPED", "FAILED")
-"""States in which a worker holds no GPU."""
-FREE_BELOW_SHARE = 0.10
-"""A GPU with more of its memory in use is taken by somebody we do not know."""
+
+PRICE_WEIGHT = 0.2
+"""The dearest chip of the fleet is worth so much less than a free one, where the fastest chip is worth 1."""
+NODE_WEIGHT, RACK_WEIGHT, SITE_WEIGHT = 0.4, 0.3, 0.3
+"""What a place loses when all workers of the model are on the same node, in the same rack, at the same site."""
+RISE_STEP_W = 10.0
+"""Places whose workers may rise by as many W, rounded up to this, are alike to the power budget."""
+
+STEADY = 0.05
+"""Speeds that differ by less than this share of the fastest are alike, so that a plan is still the same when it is confirmed."""
 
 
-def free_gpus(fleet: Fleet, row: int, promised: frozenset[tuple[str, int]] = frozenset(), share: float = 1.0) -> list[int]:
-    """Indexes on node `row` of the GPUs that a worker may take; one with room for several workers of that `share` comes as often,
-    after the others. promised: (node, gpu) already meant for others."""
-    name, gpus = fleet.roster.nodes[row].name, fleet.roster.gpus_of(row)
-    taken = _shares_taken(fleet, name)
-    room = {}
-    for gpu in range(gpus.start, gpus.stop):
-        index = int(fleet.roster.gpu_index[gpu])
-        used = fleet.gpu("mem_used_mib")[gpu] / fleet.roster.gpu_fact("mem_total_mib")[gpu]
-        busy = (name, index) in promised or gpu in fleet.gpu_errors
-        if not busy and not used > taken.get(index, 0.0) + FREE_BELOW_SHARE:  # NaN: unknown use does not forbid
-            room[index] = int((1.0 - taken.get(index, 0.0)) / share + 1e-6)
-    return [index for copy in range(max(room.values(), default=0)) for index, copies in room.items() if copies > copy]
+class Place(NamedTuple):
+    node: str
+    gpus: tuple[int, ...]
+    """Indexes on the node."""
 
 
-def _shares_taken(fleet: Fleet, node: str) -> dict[int, float]:
-    """How much of each GPU's memory is meant for workers that are there; a worker of a model we do not know takes it whole."""
-    share_of = {model.name: model.gpu_share for model in fleet.roster.models}
-    taken: dict[int, float] = {}
-    for worker in fleet.workers_of_node.get(node, ()):
-        if worker.state not in GONE:
-            for gpu in worker.gpus:
-                taken[gpu] = taken.get(gpu, 0.0) + share_of.get(worker.model, 1.0)
-    return taken
+def place(
+    fleet: Fleet, model: Model, count: int, promised: Promised, leaving: Collection[str] = (), speeds: Speeds | None = None,
+    extra_w: dict[str, float] | None = None, only: Collection[int] | None = None,
+) -> list[Place]:
+    """Up to `count` places for workers of a model, the best first; shorter when there is no more room.
+
+    promised: shares of GPUs meant for others; leaving: workers that will be gone; extra_w: W that sites are already promised to rise by;
+    only: rows of the nodes to choose from.
+    A power budget that no choice keeps does not shorten it: the guard says that with its numbers.
+    """
+    choice = _Choice(fleet, model, count, room_of_gpus(fleet, promised, leaving), speeds or Speeds(fleet), frozenset(leaving), only)
+    places = choice.best()
+    if not places or not over_budget(fleet, choice.rise_w(places, extra_w or {})):
+        return places
+    quotas = choice.quotas(extra_w or {})
+    return choice.best(quotas) if quotas else places
 
 
-def place(fleet: Fleet, model: Model, count: int, promised: frozenset[tuple[str, int]] = frozenset()) -> list[tuple[str, tuple[int, ...]]]:
-    """Up to `count` places (node, GPUs) for workers of a model: spread over nodes, emptiest first. Shorter when there is no more room."""
-    rows = np.flatnonzero(fleet.reach == LIVE)
-    room = {int(row): free_gpus(fleet, int(row), promised, model.gpu_share) for row in rows}
-    here = {row: _workers_here(fleet, row, model.name) for row in room}
-    places: list[tuple[str, tuple[int, ...]]] = []
-    while len(places) < count:
-        fitting = [row for row in room if len(room[row]) >= max(model.gpus, 1)]
-        if not fitting:
-            break
-        row = min(fitting, key=lambda row: (here[row], -len(room[row]), row))
-        gpus, room[row] = tuple(room[row][: model.gpus]), room[row][model.gpus:]
-        here[row] += 1
-        places.append((fleet.roster.nodes[row].name, gpus))
-    return places
+class _Choice:
+    """One question: what each node has and is worth for the model."""
 
+    def __init__(self, fleet: Fleet, model: Model, count: int, room: np.ndarray, speeds: Speeds, leaving: frozenset[str],
+                 only: Collection[int] | None) -> None:
+        self.fleet, self.model, self.count, self.room, self.speeds = fleet, model, count, room, speeds
+        self.places = places_of_nodes(fleet, model, room)
+        self.candidates = [row for row in np.flatnonzero(self.places).tolist() if only is None or row in only]
+        self.worth = self._worths()
+        self.rises = rises_w(fleet)
+        present = [worker for worker in fleet.workers_of_model.get(model.name, ())
+                   if worker.state not in GONE and worker.name not in leaving and worker.node in fleet.roster.node_row]
+        self.present = [fleet.roster.node_row[worker.node] for worker in present]
 
-def _workers_here(fleet: Fleet, row: int, model: str) -> int:
-    workers = fleet.workers_of_node.get(fleet.roster.nodes[row].name, ())
-    return sum(worker.model == model and worker.state not in GONE for worker in workers)
+    def _worths(self) -> dict[int, float]:
+        """Speed less price of one worker on each candidate node, both as shares of the highest among them."""
+        nodes, chips = self.fleet.roster.nodes, self.speeds.chips
+        prices_of = {site.name: site.price_per_gpu_hour for site in self.fleet.roster.sites}
+        speed = {row: self.speeds.of(self.model.name, chips[row]) or bandwidth_gb_s(chips[row]) for row in self.candidates}
+        price = {row: prices_of.get(nodes[row].site, {}).get(chips[row]) for row in self.candidates}
+        known = [value for value in price.values() if value is not None]
+        fastest, dearest = max(speed.values(), default=1.0), max(known, default=0.0) or 1.0
+        unknown = dearest if known else 0.0
+        asked = {row: unknown if price[row] is None else price[row] for row in self.candidates}
+        return {row: round(speed[row] / fastest / STEADY) * STEADY - PRICE_WEIGHT * asked[row] / dearest for row in self.candidates}
+
+    def best(self, quotas: dict[tuple, int] | None = None) -> list[Place]:
+        """The best places one after another; quotas: how many each group of like nodes may get, all when there are none."""
+        left = {row: int(self.places[row]) for row in self.candidates}
+        free = {row: free_gpus(self.fleet, row, self.room, self.model.gpu_share) for row in self.candidates}
+        counts: Counter[tuple] = Counter(key for row in self.present for key in self._domains(row))
+        total = max(len(self.present) + self.count, 1)
+        heap = [(*self._key(row, counts, total, free), row) for row in self.candidates]
+        heapq.heapify(heap)
+        found: list[Place] = []
+        while heap and len(found) < self.count:
+            *told, row = heapq.heappop(heap)
+            now = self._key(row, counts, total, free)
+            if tuple(told) != now:  # a neighbour was taken since: it is worth less now, never more
+                heapq.heappush(heap, (*now, row))
+                continue
+            if quotas is not None and not quotas.get(self._group(row)):
+                continue
+            if quotas is not None:
+                quotas[self._group(row)] -= 1
+            found.append(Place(self.fleet.roster.nodes[row].name, tuple(free[row][: self.model.gpus])))
+            free[row], left[row] = free[row][self.model.gpus:], left[row] - 1
+            counts.update(self._domains(row))
+            if left[row]:
+                heapq.heappush(heap, (*self._key(row, counts, total, free), row))
+        return found
+
+    def _key(self, row: int, counts: Counter, total: int, free: dict[int, list[int]]) -> tuple[float, int]:
+        node, rack, site = self._domains(row)
+        spread = NODE_WEIGHT * counts[node] + RACK_WEIGHT * counts[rack] + SITE_WEIGHT * counts[site]
+        return round(spread / total - self.worth[row], 9), -len(free[row])
+
+    def _domains(self, row: int) -> tuple[tuple, tuple, tuple]:
+        node = self.fleet.roster.nodes[row]
+        return ("node", row), ("rack", node.site, node.rack), ("site", node.site)
+
+    def _rise_of(self, row: int) -> float:
+        """W that one worker on the node may add: of its GPUs with room that rise most."""
+        gpus = self.fleet.roster.gpus_of(row)
+        rising = np.sort(self.rises[gpus][self.room[gpus] >= self.model.gpu_share - 1e-6])[::-1]
+        return float(rising[: self.model.gpus].sum())
+
+    def _group(self, row: int) -> tuple[str, str, int]:
+        return self.fleet.roster.nodes[row].site, self.speeds.chips[row], int(np.ceil(self._rise_of(row) / RISE_STEP_W))
+
+    def rise_w(self, places: list[Place], extra_w: dict[str, float]) -> dict[str, float]:
+        """W by which each site may rise with these places taken, at the feed."""
+        pues = {site.name: pue_of(site) for site in self.fleet.roster.sites}
+        rise = dict(extra_w)
+        for row in sorted({self.fleet.roster.gpu_row[place.node, gpu] for place in places for gpu in place.gpus}):
+            site = self.fleet.roster.nodes[self.fleet.roster.gpu_node[row]].site
+            rise[site] = rise.get(site, 0.0) + float(self.rises[row]) * pues.get(site, 1.0)
+        return rise
+
+    def quotas(self, extra_w: dict[str, float]) -> dict[tuple, int]:
+        """How many workers each group of nodes gets so that all sites keep their budgets; {} when they cannot all be placed."""
+        groups: dict[tuple, list[int]] = {}
+        for row in self.candidates:
+            groups.setdefault(self._group(row), []).append(row)
+        programme = Programme()
+        every = programme.row(self.count, self.count)
+        columns = {}
+        for group, rows in groups.items():
+            columns[group] = programme.column(-self.worth[rows[0]], float(self.places[rows].sum()))
+            programme.put(every, columns[group], 1.0)
+        for site in self.fleet.roster.sites:
+            may_w = allowed_w(self.fleet, site)
+            if may_w is not None:
+                row = programme.row(upper=max(may_w - reckoned_w(self.fleet, site) - extra_w.get(site.name, 0.0), 0.0))
+                for (name, _, tens), column in columns.items():
+                    programme.put(row, column, tens * RISE_STEP_W * pue_of(site) if name == site.name else 0.0)
+        point = programme.solve()
+        return {} if point is None else {group: int(point[column]) for group, column in columns.items()}

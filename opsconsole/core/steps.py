@@ -149,6 +149,8 @@ class Plan:
     refusal: str = ""
     conflict: bool = False
     """Refused because somebody else is at it, or the fleet has changed since: trying again later makes sense."""
+    run: str = ""
+    """The run that carries it out; "" before the yes."""
 
 
 @dataclass(frozen=True, slots=True)

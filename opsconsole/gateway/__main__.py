@@ -15,9 +15,11 @@ def parse_settings(arguments: list[str] | None = None) -> Settings:
     parser.add_argument("--port", type=int, required=True, help="0: any free port, told on stdout")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--queue-limit", type=int, default=1000, metavar="N", help="requests that may wait for each model (default 1000)")
+    parser.add_argument("--queue-tokens", type=int, default=4_000_000, metavar="N",
+                        help="tokens, of prompts (by their length) and longest answers, that may wait for each model (default 4000000)")
     parser.add_argument("--queue-timeout", type=float, default=60.0, metavar="S", help="seconds a request may wait (default 60)")
     given = parser.parse_args(arguments)
-    return Settings(given.routes, given.host, given.port, given.queue_limit, given.queue_timeout)
+    return Settings(given.routes, given.host, given.port, given.queue_limit, given.queue_tokens, given.queue_timeout)
 
 
 def announce(port: int) -> None:

@@ -2,7 +2,8 @@
 
 import asyncio
 
-from opsconsole.gateway.balancer import Balancer, Routes, Seat, Ticket
+from opsconsole.gateway.balancer import Balancer, QueueFull, Routes, Seat
+from opsconsole.gateway.fairness import Ticket
 
 
 class Desk:
@@ -14,14 +15,23 @@ class Desk:
         self._loop = asyncio.get_running_loop()
 
     def replace(self, routes: Routes) -> None:
-        self.balancer.replace(routes)
+        self.balancer.replace(routes, self._loop.time())
         self._hand_out()
 
-    def admit(self, model: str) -> Ticket:
-        return self.balancer.admit(model, self._loop.time())
+    def admit(self, model: str, tenant: str, tokens: int, limit_s: float) -> Ticket:
+        """A place for a request that has so long; raises UnknownModel, TooLate or QueueFull. It may cost a greedier tenant a place:
+        whoever waits there gets QueueFull too."""
+        now_s = self._loop.time()
+        ticket = self.balancer.admit(model, now_s, tenant, tokens, now_s + limit_s)
+        while self.balancer.pushed_out:
+            waiter = self._waiters.pop(self.balancer.pushed_out.pop(), None)
+            if waiter and not waiter.done():
+                waiter.set_exception(QueueFull(model))
+        return ticket
 
     async def take(self, ticket: Ticket) -> Seat:
-        """Wait for a worker; TimeoutError once the request has waited longer than it may since it arrived.
+        """Wait for a worker; TimeoutError once the request has waited longer than it may since it arrived, or its deadline is over;
+        QueueFull when it has to make room.
 
         Whoever gets a seat gives it back with `release`.
         """
@@ -31,14 +41,14 @@ class Desk:
         if waiter.done():
             return waiter.result()
         try:
-            async with asyncio.timeout_at(ticket.arrived_s + self.queue_timeout_s):
+            async with asyncio.timeout_at(min(ticket.arrived_s + self.queue_timeout_s, ticket.deadline_s)):
                 return await waiter
         except BaseException:
             self._give_up(ticket, waiter)
             raise
 
     def _give_up(self, ticket: Ticket, waiter: "asyncio.Future[Seat]") -> None:
-        if waiter.done() and not waiter.cancelled():
+        if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
             self.release(waiter.result())
         else:
             self.balancer.leave(ticket)

@@ -1,6 +1,7 @@
 """What a client reads when the gateway has to say no: the error shape of the OpenAI API, which client libraries know how to raise."""
 
 import json
+import math
 
 from aiohttp import web
 
@@ -51,8 +52,25 @@ def queue_timeout(model: str, waited_s: float) -> Refusal:
     return Refusal(504, "queue_timeout", f"no worker of {model!r} took the request within {waited_s:g} s; none has begun it")
 
 
+def not_taken_over(model: str, waited_s: float) -> Refusal:
+    return Refusal(502, "broken", f"the answer was cut, and no worker of {model!r} took it over within {waited_s:g} s")
+
+
+def too_late(model: str, late_s: float) -> Refusal:
+    message = f"no worker of {model!r} would answer by X-Deadline-Ms, by about {late_s:.1f} s; none has begun it"
+    return Refusal(503, "too_late", message, retry_after_s=max(1, math.ceil(late_s)))
+
+
+def expired(model: str) -> Refusal:
+    return Refusal(503, "expired", f"X-Deadline-Ms passed before a worker of {model!r} was free; none has begun it", retry_after_s=1)
+
+
 def stopping() -> Refusal:
     return Refusal(503, "stopping", "the gateway is stopping", retry_after_s=1)
+
+
+def broken_off(message: str) -> Refusal:
+    return Refusal(502, "broken", message)
 
 
 def broken(worker: str, reason: str) -> Refusal:

@@ -16,7 +16,8 @@ class BrokenRoutes(ValueError):
 
 
 def parse_routes(text: str) -> Routes:
-    """Routes from the text of the file: {"models": {MODEL: [{"worker": NAME, "url": URL, "slots": N, "resumes": true}, ...]}}."""
+    """Routes from the text of the file: {"models": {MODEL: [{"worker": NAME, "url": URL, "slots": N, "resumes": true,
+    "drain": true}, ...]}}. The last two may be left out."""
     try:
         document = json.loads(text)
     except ValueError as error:
@@ -47,10 +48,10 @@ def _parse_worker(place: str, entry: object) -> Worker:
         raise BrokenRoutes(f"{place}.url is not an http address")
     if not isinstance(slots, int) or isinstance(slots, bool) or slots < 1:
         raise BrokenRoutes(f"{place}.slots is not a whole number above 0")
-    resumes = entry.get("resumes", False)
-    if not isinstance(resumes, bool):
-        raise BrokenRoutes(f"{place}.resumes is not true or false")
-    return Worker(name, url.rstrip("/"), slots, resumes)
+    for key in ("resumes", "drain"):
+        if not isinstance(entry.get(key, False), bool):
+            raise BrokenRoutes(f"{place}.{key} is not true or false")
+    return Worker(name, url.rstrip("/"), slots, entry.get("resumes", False), entry.get("drain", False))
 
 
 def _is_http(url: str) -> bool:

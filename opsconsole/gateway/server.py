@@ -27,6 +27,8 @@ class Settings:
     port: int = 0
     queue_limit: int = 1000
     """Requests that may wait for each model."""
+    queue_tokens: int = 4_000_000
+    """Tokens, of prompts and longest answers, that may wait for each model."""
     queue_timeout_s: float = 60.0
 
 
@@ -92,7 +94,7 @@ class Gateway:
 
 @contextlib.asynccontextmanager
 async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
-    balancer = Balancer(settings.queue_limit)
+    balancer = Balancer(settings.queue_limit, settings.queue_tokens)
     metrics = Metrics(balancer)
     async with open_session() as session:
         desk = Desk(balancer, settings.queue_timeout_s)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Collection
 from pathlib import Path
 
 MIGRATION_SET = "opsconsole-history"
@@ -78,13 +79,16 @@ def open_reader(path: Path) -> sqlite3.Connection:
 
 def refuse_newer(connection: sqlite3.Connection, path: Path) -> None:
     """Raises HistoryError when a later release has migrated the file."""
+    if newer := newer_migration(connection, MIGRATION_SET, MIGRATION_NAMES):
+        raise HistoryError(f"the history at {path} was written by a newer opsconsole ({newer}); upgrade this one, or move the file away")
+
+
+def newer_migration(connection: sqlite3.Connection, migration_set: str, known: Collection[str]) -> str:
+    """The name of a migration in the file that this release does not know, "" when there is none."""
     if not connection.execute("select 1 from sqlite_master where name = '_sqlite_migrations'").fetchone():
-        return
-    applied = connection.execute("select name from _sqlite_migrations where migration_set = ?", (MIGRATION_SET,))
-    unknown = sorted(name for (name,) in applied if name not in MIGRATION_NAMES)
-    if unknown:
-        newest = f"written by a newer opsconsole ({unknown[0]})"
-        raise HistoryError(f"the history at {path} was {newest}; upgrade this one, or move the file away")
+        return ""
+    applied = connection.execute("select name from _sqlite_migrations where migration_set = ?", (migration_set,))
+    return min((name for (name,) in applied if name not in known), default="")
 
 
 def _migrate(connection: sqlite3.Connection) -> None:

@@ -19,13 +19,12 @@ from textual.screen import Screen
 
 from opsconsole.core.filter import FilterError, parse
 from opsconsole.core.fleet import Fleet
-from opsconsole.core.steps import Intent, Plan
 from opsconsole.core.text import clean
+from opsconsole.tui.acting import Acting
 from opsconsole.tui.actions import Action, registry
 from opsconsole.tui.frame import Frame
 from opsconsole.tui.looks import LOOKS, Look, choose_look
 from opsconsole.tui.messages import FleetChanged
-from opsconsole.tui.runs import RunShown
 from opsconsole.tui.screens.fleet import FleetScreen
 from opsconsole.tui.screens.view import View
 from opsconsole.tui.sight import Sight
@@ -53,6 +52,8 @@ class Settings:
     environment: str = ""
     theme: str = ""
     keys: Mapping[str, str] = field(default_factory=dict)
+    actor: str = ""
+    """Who sits here, for the audit."""
 
 
 class ConsoleApp(App[int], inherit_bindings=False):
@@ -75,7 +76,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         """Why there is no session, "" while there is one or it is being opened."""
         self.notice = ""
         """What is to be said just now, in place of the keys."""
-        self.run_shown: RunShown | None = None
+        self.acting = Acting(self)
         self._late: Fleet | None = None
         self._covered_at, self._problem = 0.0, -1
         for action in self.actions:
@@ -87,10 +88,11 @@ class ConsoleApp(App[int], inherit_bindings=False):
 
     def on_mount(self) -> None:
         from opsconsole.tui.screens.node import NodeScreen
+        from opsconsole.tui.screens.plans import PlansScreen
         from opsconsole.tui.screens.workers import WorkersScreen
 
-        self.install_screen(NodeScreen(), "node")
-        self.install_screen(WorkersScreen(), "workers")
+        for screen in (NodeScreen(), WorkersScreen(), PlansScreen()):
+            self.install_screen(screen, screen.view_name)
         self.set_interval(1.0, self.tick)
         self.call_after_refresh(self._attach)
 
@@ -100,6 +102,8 @@ class ConsoleApp(App[int], inherit_bindings=False):
             self.session, self.link_trouble = await self.session_factory(self.receive, self.lose), ""
         except Exception as error:  # SessionError derives from it; whatever it was, the screen says it and lives on
             self.lose(str(error) or type(error).__name__)
+        else:
+            await self.acting.look()
 
     async def on_unmount(self) -> None:
         if self.session is not None:
@@ -139,6 +143,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         first = self.frame is None
         self.frame = Frame(fleet, self.frame)
         self.sight.place(self.frame)
+        self.acting.watch(fleet)
         if self.view is not None and self._is_due():
             self._covered_at = fleet.at
             self.view.show(self.frame)
@@ -146,9 +151,10 @@ class ConsoleApp(App[int], inherit_bindings=False):
             self.call_after_refresh(gc.freeze)
 
     def tick(self) -> None:
-        """What moves without a new fleet: the clock and the age of what is shown."""
+        """What moves without a new fleet: the clock, the age of what is shown, and the runs."""
         if self.view is not None and self.view is self.screen:
             self.view.repaint(TopBar, AlarmStrip, StatusLine)
+        self.run_worker(self.acting.tick(), exit_on_error=False)
 
     def _is_due(self) -> bool:
         return self.view is self.screen or self.frame is None or self.frame.fleet.at - self._covered_at >= COVERED_S
@@ -187,13 +193,15 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self._close_messages_no_wait()
 
     def leave(self) -> None:
-        under_way = self.run_shown is not None and not self.run_shown.ended
-        words = f"{clean(self.run_shown.title)}: under way; the collector goes on with it" if under_way else ""
+        under_way = ", ".join(clean(shown.title) for shown in self.acting.under_way)
+        words = f"{under_way}: under way; the collector goes on with it" if under_way else ""
         self.exit(0, message=Text(words) if words else None)
 
     def open_view(self, name: str) -> None:
         if self.view is not None and self.view.view_name == name:
             return
+        if name == "plans":
+            self.sight.run = ""
         if name == "fleet":
             while len(self.screen_stack) > 1:
                 self.pop_screen()
@@ -248,53 +256,3 @@ class ConsoleApp(App[int], inherit_bindings=False):
         from opsconsole.tui.screens.palette import PaletteScreen
 
         self.push_screen(PaletteScreen(typed, after))
-
-    # actions out
-
-    def ask_plan(self, intent: Intent) -> None:
-        """Ask for a plan, show it, and carry it out when it is confirmed."""
-        if self.read_only:
-            self.say("read only: nothing is changed from here")
-        elif self.session is None:
-            self.say("there is no collector to ask")
-        elif self.run_shown is not None and not self.run_shown.ended:
-            self.say("a plan is under way here; wait for its end")
-        else:
-            self.run_worker(self._plan_and_act(self.session, intent), exit_on_error=False)
-
-    async def _plan_and_act(self, session: Any, intent: Intent) -> None:
-        from opsconsole.tui.screens.plan_confirm import PlanConfirm, phrase_for
-
-        try:
-            plan = await session.plan(intent)
-        except Exception as error:  # a refusal or a lost collector: said, never raised into the screen
-            self.say(f"no plan: {error}")
-            return
-        phrase = phrase_for(plan) if self.settings.environment == "production" else ""
-        if await self.push_screen_wait(PlanConfirm(plan, phrase)):
-            await self._act(session, plan)
-
-    async def _act(self, session: Any, confirmed: Plan) -> None:
-        run = self.run_shown = RunShown(confirmed.title, len(confirmed.steps))
-        self._show_run()
-        try:
-            async for news in session.act(confirmed):
-                run.planned(news) if isinstance(news, Plan) else run.progressed(news)
-                self._show_run()
-        except Exception as error:  # as above; the collector goes on by itself
-            run.broke(f"not heard of any more: {error}")
-        run.ended = True
-        self.sight.marked.clear()
-        self._show_run()
-
-    def _show_run(self) -> None:
-        if self.view is not None:
-            self.view.show_run()
-
-    def close_run(self) -> bool:
-        """Take a finished run off the screen; False when there is none."""
-        if self.run_shown is None or not self.run_shown.ended:
-            return False
-        self.run_shown = None
-        self._show_run()
-        return True

@@ -24,8 +24,11 @@ METRICS = {
     "power": ("", 0.0, 1.0, "% of limit"),
 }
 """What the map can show: column, value of the first and last step of the ramp, unit. mem and power are shares."""
-GLYPHS = {"ok": "●", "loading": "◐", "draining": "▽", "warn": "▲", "crit": "✖", "stale": "◌", "connecting": "◌"}
-INKS = {"ok": "ok", "loading": "info", "draining": "accent", "warn": "warn", "stale": "info", "crit": "crit", "connecting": "dim"}
+GLYPHS = {"ok": "●", "loading": "◐", "draining": "▽", "warn": "▲", "crit": "✖", "stale": "◌", "connecting": "◌", "cordoned": "⊘"}
+INKS = {
+    "ok": "ok", "loading": "info", "draining": "accent", "warn": "warn", "stale": "info", "crit": "crit", "connecting": "dim",
+    "cordoned": "accent",
+}
 
 
 STATES = tuple(GLYPHS)
@@ -84,8 +87,15 @@ class Frame:
 
     def reason(self, row: int) -> str:
         if row not in self._reasons:
-            self._reasons[row] = wording.reason_of_node(self.fleet, row)
+            self._reasons[row] = "; ".join(filter(None, (wording.reason_of_node(self.fleet, row), self.cordon(row))))
         return self._reasons[row]
+
+    def cordon(self, row: int) -> str:
+        """Who said why that a node gets no new workers; "" when it does."""
+        cordoned = self.fleet.cordons.get(row)
+        if cordoned is None:
+            return ""
+        return "cordoned" + (f" by {cordoned.actor}" if cordoned.actor else "") + (f": {cordoned.reason}" if cordoned.reason else "")
 
     def column(self, name: str) -> np.ndarray:
         """A column of core.totals by node, (N,), last known values."""
@@ -103,6 +113,9 @@ class Frame:
         reach, worst = self.fleet.reach, np.array(self.severity, np.int64)
         found = np.where(worst > 0, worst + (STATES.index("warn") - 1), 0)
         calm = found == 0
+        if self.fleet.cordons:
+            cordoned = np.array(list(self.fleet.cordons), np.int64)
+            found[cordoned[calm[cordoned]]] = STATES.index("cordoned")
         for names, word in ((_LEAVING, "draining"), (_COMING, "loading")):
             rows = self._rows_with(names)
             found[rows[calm[rows]]] = STATES.index(word)

@@ -27,6 +27,8 @@ class Sight:
     """Name of the chosen node; "" before the first fleet."""
     model: str = ""
     worker: str = ""
+    run: str = ""
+    """Id of the chosen run."""
     gpu: int = 0
     """Position of the chosen GPU on its node."""
     marked: set[str] = field(default_factory=set)

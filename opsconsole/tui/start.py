@@ -35,6 +35,7 @@ def run_tui(config: Any, state_dir: Path, read_only: bool = False) -> int:
     if reason:
         print(f"opsconsole: {reason}", file=sys.stderr)
         return UNSUITABLE
+    from opsconsole.control.identity import actor
     from opsconsole.control.session import AsyncSession
     from opsconsole.tui.actions import KeyConflict
     from opsconsole.tui.app import Settings
@@ -42,7 +43,7 @@ def run_tui(config: Any, state_dir: Path, read_only: bool = False) -> int:
     async def attach(on_fleet: Callable, on_lost: Callable) -> AsyncSession:
         return await AsyncSession.attach(config.path, state_dir, on_fleet, on_lost)
 
-    settings = Settings(config.fleet_name, config.environment, config.theme, config.keys)
+    settings = Settings(config.fleet_name, config.environment, config.theme, config.keys, actor())
     try:
         app = make_app(attach, settings, read_only)
     except KeyConflict as error:

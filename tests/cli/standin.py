@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import replace
 
-from opsconsole.control.session import Series
+from opsconsole.cli.output import CommandError
+from opsconsole.control.session import Series, SessionError
 from opsconsole.core.plan import confirmed_plan, make_plan
 from opsconsole.core.steps import Progress
 
@@ -15,7 +16,8 @@ class StandIn:
 
     def __init__(self, *fleets, answers=(), interrupt=False, series=None) -> None:
         self.fleets, self.answers, self.interrupt, self.series = fleets, answers, interrupt, series
-        self.acted, self.asked = [], []
+        self.acted, self.asked, self.told = [], [], []
+        self.known, self.ended, self.kept = [], None, {}
         self.newest = fleets[0] if fleets else None
 
     def first_fleet(self, settle_s: float = 3.0):
@@ -32,11 +34,31 @@ class StandIn:
     def act(self, plan):
         self.acted.append(plan.intent)
         plan = confirmed_plan(self.newest, plan.intent, [step.text for step in plan.steps])
-        yield plan
+        yield plan if plan.refusal else replace(plan, run="r-77")
         if not plan.refusal:
             yield from self.answers
             if self.interrupt:
                 raise KeyboardInterrupt
+
+    def runs(self, run_id=""):
+        found = [run for run in self.known if run.id.startswith(run_id)]
+        if run_id and not found:
+            raise SessionError(f"there is no run {run_id!r}", 2)
+        return found
+
+    def tell(self, run_id, word, actor=""):
+        self.told.append((run_id, word, "@" in actor))
+        return self.runs(run_id)[0]
+
+    def watch(self, run_id):
+        yield self.runs(run_id)[0]
+        yield from self.answers
+        if self.interrupt:
+            raise KeyboardInterrupt
+        yield self.ended or self.runs(run_id)[0]
+
+    def anchors(self):
+        return self.kept
 
     def history(self, series: str, **query):
         self.asked.append((series, query))
@@ -44,7 +66,10 @@ class StandIn:
 
     @contextmanager
     def opened(self, settings):
-        yield self
+        try:
+            yield self
+        except SessionError as error:
+            raise CommandError(str(error), error.exit_code) from None
 
 
 def word(worker: str, ok=True, done=True, text="stopped", step=0, **detail) -> Progress:

@@ -5,7 +5,9 @@ import sqlite3
 
 import pytest
 
-from opsconsole.history.audit import Audit
+from opsconsole.history.audit import Audit, read_id, read_rows
+from tests.cli.standin import StandIn
+from tests.telemetry import fleet_of
 
 
 @pytest.fixture
@@ -55,3 +57,24 @@ def test_no_record_is_no_error(opsconsole, tmp_path, monkeypatch):
     (tmp_path / "audit.db").write_bytes(b"no database at all, but long enough to be looked at" * 10)
     code, _, error = opsconsole("audit")
     assert code == 1 and "cannot be read" in error and "Traceback" not in error
+
+
+def test_what_nodes_keep_is_compared(opsconsole, state):
+    rows = list(read_rows(state / "audit.db"))
+    kept = [{"audit": read_id(state / "audit.db"), "seq": row.seq, "hash": row.hash} for row in rows]
+    session = StandIn(fleet_of())
+    session.kept = {"n1": kept, "n2": []}
+    code, out, _ = opsconsole("audit", "--verify", session=session)
+    assert code == 0 and "3 heads kept at 2 nodes agree" in out
+    session.kept["n2"] = None
+    code, out, err = opsconsole("audit", "--verify", "--json", session=session)
+    assert code == 3 and "1 of 2 nodes told of no head: n2" in err and json.loads(out)["nodes_silent"] == ["n2"]
+    with sqlite3.connect(state / "audit.db") as db:
+        db.execute("delete from audit where seq = 3")
+    code, out, err = opsconsole("audit", "--verify", "--json", session=session)
+    assert code == 1 and "cut: n1 was told of row 3, the last one here is 2" in err and json.loads(out)["whole"] is False
+
+
+def test_without_a_collector_the_chain_alone_is_checked(opsconsole, state):
+    code, out, err = opsconsole("audit", "--verify")
+    assert code == 0 and "whole, 3 rows" in out and "the nodes were not asked" in err

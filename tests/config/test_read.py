@@ -96,6 +96,16 @@ def test_every_key_arrives(read):
     assert (first.work_dir, first.gpus, first.link) == ("/var/lib/opsconsole", "sim:/tmp/gpus.json", "sim")
 
 
+def test_what_only_plugins_can_judge_keeps_its_lines(read):
+    text = SMALL + "[[models]]\nname = 'm'\nengine = 'vllm'\n[router]\nkind = 'haproxy'\n[router.options]\nsocket = '/run/h.sock'\n"
+    config = read(text + "[plugins]\nload = ['more']\n")
+    assert (config.router.kind, config.router.options, config.plugins) == ("haproxy", {"socket": "/run/h.sock"}, ("more",))
+    lines = {"models.m.engine": 5, "models.m.slots": 3, "router.kind": 7, "router.options": 8, "plugins.load": 11}
+    assert {place: config.lines[place] for place in lines} == lines
+    with pytest.raises(ConfigError, match=r":5: key `engine`: there is no such engine$"):
+        config.refuse("models.m.engine", "there is no such engine")
+
+
 def test_a_node_is_enough(read):
     config = read(SMALL)
     node = config.nodes[0]
@@ -159,6 +169,13 @@ MISTAKES = [
     (SMALL + "[[models]]\nname = 'm'\ntokens_per_day = '2X'\n", 5, 'such as "2T"'),
     (SMALL + "[[models]]\nname = 'm'\ngpus = 0\n", 5, "from 1 to 64"),
     (SMALL + "[router]\nurl = 'ftp://x'\n", 4, "http://127.0.0.1:8080"),
+    (SMALL + "[router]\nkind = 'a b'\n", 4, "letters, digits"),
+    (SMALL + "[router]\noptions = { socket = 'x' }\n", 4, "the gateway takes none"),
+    (SMALL + "[router]\nkind = 'x'\noptions = { socket = \"a\\nb\" }\n", 5, "control character"),
+    (SMALL + "[router]\nkind = 'x'\noptions = 3\n", 5, "write options = {"),
+    (SMALL + "[plugins]\nload = 'vllm'\n", 4, 'such as ["vllm"]'),
+    (SMALL + "[plugins]\nload = ['a; b']\n", 4, 'such as ["vllm"]'),
+    (SMALL + "[plugins]\nlaod = []\n", 4, "did you mean `load`"),
     (SMALL + "[policy]\nmax_unavailble = 1\n", 4, "did you mean `max_unavailable`"),
     (SMALL + "[screen]\ncolour = 'red'\n", 4, "known here: theme"),
     (SMALL + "[history]\nhours = 0\n", 4, "it must be from"),

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import socket
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,11 +14,12 @@ from opsconsole import __version__
 from opsconsole.control import places, serve, wire
 from opsconsole.control.perform import Performer
 from opsconsole.control.serve import Counter
-from opsconsole.control.session import AsyncSession, Series, SessionError
+from opsconsole.control.session import AsyncSession, Series, SessionError, attach
 from opsconsole.core.events import Answered
 from opsconsole.core.fold import fold
 from opsconsole.core.ingest import Answer
 from opsconsole.core.steps import Drain, Launch, Progress
+from opsconsole.history.journal import Journal
 from tests.telemetry import fleet_of, tick, worker_fields
 
 FLEET = fleet_of({"n1": [worker_fields("demo-1"), worker_fields("demo-2", gpus=[1])]})
@@ -29,7 +31,10 @@ class Collector:
     def __init__(self, home, version=__version__):
         home.chmod(0o700)
         self.home, self.config = home, home / "fleet.toml"
-        self.performer = Performer(self.send, lambda *note: None, SimpleNamespace(append=lambda *row: None))
+        rows = SimpleNamespace(id="a", append=lambda *row: SimpleNamespace(seq=1, hash="0" * 64))
+        self.journal = Journal(home / "runs.db")
+        self.performer = Performer(self.send, lambda *note: None, rows, self.journal)
+        self.performer.saw(FLEET)
         about = {"pid": os.getpid(), "version": version, "config": str(self.config)}
         self.counter = Counter(self.performer, self.read_series, about)
         self.counter.publish(FLEET)
@@ -37,7 +42,7 @@ class Collector:
     def send(self, node, order):
         for done, text in ((False, "1 in flight"), (True, "stopped")):
             answer = Answered(node, Answer(order["id"], True, done, text, {}))
-            asyncio.get_running_loop().call_soon(self.performer.answered, answer)
+            asyncio.get_running_loop().call_soon(self.performer.heard, answer)
         return True
 
     async def read_series(self, series, **query):
@@ -56,6 +61,8 @@ async def collecting(home, **given):
     collector.server = await collector.counter.open(places.socket_path(home))
     yield collector
     collector.server.close()
+    await collector.performer.close()
+    collector.journal.close()
 
 
 async def settled(true):
@@ -88,7 +95,8 @@ async def test_a_plan_is_made_shown_and_carried_out(tmp_path):
         session = await collector.attach()
         plan = await session.plan(Drain(("demo-2",)))
         first, *progress = [news async for news in session.act(plan)]
-        assert first == plan and [(one.text, one.done) for one in progress] == [("1 in flight", False), ("stopped", True)]
+        assert first.run and replace(first, run="") == plan
+        assert [(one.text, one.done) for one in progress] == [("1 in flight", False), ("stopped", True)]
         assert all(isinstance(one, Progress) and one.worker == "demo-2" for one in progress)
         await session.close()
 
@@ -159,3 +167,54 @@ async def test_who_speaks_something_else_is_shown_out(tmp_path, said):
         assert await asyncio.wait_for(reader.read(), 5) == b""
         await settled(lambda: collector.counter.idle)
         writer.close()
+
+
+async def test_runs_are_listed_watched_and_told(tmp_path):
+    async with collecting(tmp_path) as collector:
+        session = await collector.attach()
+        collector.performer._hands = collector.performer._hands._replace(send=lambda node, order: True)
+        acting = session.act(await session.plan(Drain(("demo-2",), actor="ana")))
+        run_id = (await anext(acting)).run
+        (run,) = await session.runs()
+        assert (run.id, run.state, run.plan.intent.actor) == (run_id, "OPEN", "ana") and await session.runs(run_id[:5]) == [run]
+        await settled(lambda: collector.performer.runs()[0].steps[0].state == "SENT")
+        await session.tell(run_id, "let go")
+        assert [news async for news in acting] == []
+        assert [news.state async for news in session.watch(run_id)] == ["INTERRUPTED"]
+        with pytest.raises(SessionError, match="interrupted already"):
+            await session.tell(run_id, "let go")
+        with pytest.raises(SessionError, match="no run 'who'"):
+            await session.runs("who")
+        collector.performer._hands = collector.performer._hands._replace(send=collector.send)
+        assert [one.text async for one in session.resume(run_id, actor="eve")] == ["1 in flight", "stopped"]
+        (run,) = [news async for news in session.watch(run_id)]
+        assert run.id == run_id and run.state == "DONE"
+        await session.close()
+        await settled(lambda: collector.counter.idle)
+
+
+async def test_a_run_keeps_the_collector_awake_and_one_that_was_let_go_does_not(tmp_path):
+    async with collecting(tmp_path) as collector:
+        session = await collector.attach()
+        collector.performer._hands = collector.performer._hands._replace(send=lambda node, order: True)
+        run_id = (await anext(session.act(await session.plan(Drain(("demo-2",)))))).run
+        await session.close()
+        await settled(lambda: not collector.counter._fronts)
+        assert not collector.counter.idle
+        await collector.performer.tell(run_id, "let go")
+        await settled(lambda: collector.counter.idle)
+
+
+async def test_nodes_are_asked_for_the_heads_that_they_keep(tmp_path):
+    async with collecting(tmp_path) as collector:
+        kept = {"audit": "a", "seq": 3, "hash": "f" * 64}
+
+        def send(node, order):
+            told = {"n1": [kept, {**kept, "seq": "3"}, {**kept, "hash": "short"}, "x"], "n2": "nonsense"}
+            answer = Answer(order["id"], True, True, "", {"anchors": told.get(node)})
+            asyncio.get_running_loop().call_soon(collector.performer.heard, Answered(node, answer))
+            return node != "n3"
+
+        collector.performer.questions._send = send
+        with await asyncio.to_thread(attach, collector.config, tmp_path) as session:
+            assert await asyncio.to_thread(session.anchors) == {"n1": [kept], "n2": None, "n3": None}

@@ -4,7 +4,7 @@ import asyncio
 import time
 
 from opsconsole.control.watch import Watch
-from opsconsole.core.events import Lost
+from opsconsole.core.events import Linked, Lost
 from opsconsole.core.fleet import LIVE, UNREACHABLE, opening
 from tests.control.links import ScriptedLink
 from tests.telemetry import roster
@@ -60,5 +60,5 @@ async def test_answers_pass_by_the_inbox():
     await link.opened.wait()
     link.orders.append({"id": "o1"})
     link.answer(True, True, "done")
-    assert answers[0].answer.text == "done"
+    assert isinstance(answers[0], Linked) and answers[1].answer.text == "done"
     task.cancel()

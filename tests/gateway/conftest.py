@@ -136,7 +136,7 @@ class Rig:
         async with self.session.get(self.url + "/metrics") as answer:
             text = await answer.text()
         samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
-        return sum(s.value for s in samples if s.name == "opsconsole_gateway:" + name and labels.items() <= s.labels.items())
+        return sum(s.value for s in samples if s.name == "opsconsole_gateway_" + name and labels.items() <= s.labels.items())
 
     async def outcome(self, outcome: str) -> float:
         """How many requests ended so, once nothing is open (a client may read its last byte before the gateway has counted)."""
@@ -144,9 +144,9 @@ class Rig:
             await asyncio.sleep(0.01)
         return await self.metric("requests_total", outcome=outcome)
 
-    def post(self, prompt: str = "hello", stream: bool = True, **more: object):
+    def post(self, prompt: str = "hello", stream: bool = True, headers: dict | None = None, **more: object):
         body = {"model": "demo", "messages": [{"role": "user", "content": prompt}], "stream": stream} | more
-        return self.session.post(self.url + "/v1/chat/completions", json=body)
+        return self.session.post(self.url + "/v1/chat/completions", json=body, headers=headers)
 
     async def ask(self, prompt: str = "hello", **more: object) -> tuple[int, str]:
         async with self.post(prompt, **more) as answer:

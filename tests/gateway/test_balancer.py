@@ -9,8 +9,8 @@ W2 = Worker("w-2", "http://b:1", 2)
 
 
 def balancer_of(*workers: Worker, queue_limit: int = 10) -> Balancer:
-    balancer = Balancer(queue_limit)
-    balancer.replace({"demo": workers})
+    balancer = Balancer(queue_limit, 1_000_000)
+    balancer.replace({"demo": workers}, 0.0)
     return balancer
 
 
@@ -79,7 +79,7 @@ def test_a_worker_replaced_under_its_name_does_not_rest():
     balancer.release(seat)
     balancer.wait(ticket)
     fresh = Worker("w-1", "http://a:2", 2)
-    balancer.replace({"demo": (fresh,)})
+    balancer.replace({"demo": (fresh,)}, 0.0)
     assert [seat.worker for _, seat in balancer.assign(0)] == [fresh]
 
 
@@ -88,7 +88,7 @@ def test_a_resting_worker_still_rests_after_the_routes_are_written_again():
     arrive(balancer)
     [(_, seat)] = balancer.assign(0)
     balancer.rest(seat, 0)
-    balancer.replace({"demo": (W1, )})
+    balancer.replace({"demo": (W1, )}, 0.0)
     arrive(balancer)
     assert balancer.assign(0) == []
 
@@ -106,7 +106,7 @@ def test_a_removed_worker_keeps_what_it_has_and_gets_no_more():
     balancer = balancer_of(W1, W2)
     arrive(balancer, 2)
     (_, seat), _ = balancer.assign(0)
-    balancer.replace({"demo": (W2,)})
+    balancer.replace({"demo": (W2,)}, 0.0)
     arrive(balancer, 3)
     assert set(names(balancer.assign(0))) == {"w-2"}
     assert seat in balancer.seats("demo") and not seat.routed
@@ -118,8 +118,8 @@ def test_a_worker_that_comes_back_still_counts_what_it_holds():
     balancer = balancer_of(W1)
     arrive(balancer, 2)
     balancer.assign(0)
-    balancer.replace({"demo": ()})
-    balancer.replace({"demo": (W1,)})
+    balancer.replace({"demo": ()}, 0.0)
+    balancer.replace({"demo": (W1,)}, 0.0)
     arrive(balancer)
     assert balancer.assign(0) == []
 
@@ -128,7 +128,7 @@ def test_fewer_slots_hold_for_new_requests():
     balancer = balancer_of(W1)
     arrive(balancer, 3)
     balancer.assign(0)
-    balancer.replace({"demo": (Worker("w-1", "http://a:1", 1),)})
+    balancer.replace({"demo": (Worker("w-1", "http://a:1", 1),)}, 0.0)
     [seat] = balancer.seats("demo")
     balancer.release(seat)
     assert balancer.assign(0) == []
@@ -145,23 +145,23 @@ def test_a_model_without_workers_is_known_and_queues():
     balancer = balancer_of()
     arrive(balancer)
     assert balancer.assign(0) == [] and balancer.queued("demo") == 1
-    balancer.replace({"demo": (W1,)})
+    balancer.replace({"demo": (W1,)}, 0.0)
     assert names(balancer.assign(0)) == ["w-1"]
 
 
 def test_those_who_wait_for_a_model_that_is_gone_go_on_waiting():
     balancer = balancer_of()
     arrive(balancer)
-    balancer.replace({})
+    balancer.replace({}, 0.0)
     assert balancer.queued("demo") == 1 and balancer.routed_models() == []
-    balancer.replace({"demo": (W1,)})
+    balancer.replace({"demo": (W1,)}, 0.0)
     assert names(balancer.assign(0)) == ["w-1"]
 
 
 def test_a_model_that_is_gone_is_forgotten_once_nothing_is_left_of_it():
     balancer = balancer_of(W1)
-    balancer.replace({})
-    balancer.replace({})
+    balancer.replace({}, 0.0)
+    balancer.replace({}, 0.0)
     assert balancer.models() == []
 
 
@@ -176,8 +176,8 @@ def test_the_queue_holds_as_many_as_it_may(queue_limit):
 
 
 def test_one_models_queue_does_not_hold_up_another():
-    balancer = Balancer(10)
-    balancer.replace({"a": (), "b": (W1,)})
+    balancer = Balancer(10, 1_000_000)
+    balancer.replace({"a": (), "b": (W1,)}, 0.0)
     arrive(balancer, 3, model="a")
     arrive(balancer, 1, model="b")
     assert names(balancer.assign(0)) == ["w-1"]

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from opsconsole.history.audit import START, Audit, AuditError, LateAudit, read_rows, verify
+from opsconsole.history.audit import START, Audit, AuditError, LateAudit, compare, read_id, read_rows, verify
 
 
 @pytest.fixture
@@ -96,3 +96,41 @@ def test_what_cannot_be_opened_or_written_is_one_sentence(tmp_path, path):
     path.write_bytes(b"no database at all, but long enough to be looked at" * 10)
     with pytest.raises(AuditError, match="cannot be read"):
         verify(path)
+
+
+def anchors_of(path):
+    return [{"audit": read_id(path), "seq": row.seq, "hash": row.hash} for row in read_rows(path)]
+
+
+def test_what_nodes_were_told_finds_a_cut_and_a_rewritten_file(path):
+    told = {"n1": anchors_of(filled(path))[:2], "n2": [*anchors_of(path)[3:], {"audit": "another", "seq": 99, "hash": "x"}]}
+    assert compare(path, told) == (3, [])
+    change(path, "delete from audit where seq = 4")
+    assert compare(path, told) == (2, ["cut: n2 was told of row 4, the last one here is 3"])
+    change(path, "delete from audit")
+    audit = Audit(path)
+    for _ in range(4):  # the chain of the new rows is whole
+        audit.append(1.0, "begin", "r", "eve", {})
+    audit.close()
+    agreed, wrong = compare(path, told)
+    assert not verify(path).broken and agreed == 0
+    assert wrong == [f"rewritten: row {seq} is not the one that {node} was told of" for seq, node in ((1, "n1"), (2, "n1"), (4, "n2"))]
+
+
+def test_a_file_that_is_older_than_ids_gets_one_that_stays(path):
+    first = next(read_rows(filled(path)))
+    change(path, "drop table identity")
+    assert read_id(path) == first.hash[:32]
+    audit = Audit(path)
+    assert audit.id == read_id(path) == first.hash[:32]
+    audit.append(1.0, "begin", "r", "ana", {})
+    audit.close()
+    assert read_id(path) == first.hash[:32] and not verify(path).broken
+
+
+def test_every_file_has_an_id_of_its_own(tmp_path):
+    late = LateAudit(tmp_path / "a.db")
+    assert late.id == "" and read_id(tmp_path / "a.db") == ""
+    late.append(1.0, "begin", "r", "ana", {})
+    assert late.id == read_id(tmp_path / "a.db") != read_id(filled(tmp_path / "b.db"))
+    late.close()

@@ -6,9 +6,12 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 MODULES = {"nvidia-ml-py": "pynvml", "sqlite-utils": "sqlite_utils", "import-linter": "importlinter"}
+OURS = {"opsconsole", "tests"} | {path.parent.name for path in (ROOT / "plugins").glob("*/*/__init__.py")}
 RIDES_ALONG = {"rich": "textual", "ml_dtypes": "jax", "jaxlib": "jax"}
 """Packages that are a published part of another's interface, by the one that brings them."""
 
@@ -28,7 +31,7 @@ def imported(*folders):
                 names += [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
                 for name in names:
                     top = name.split(".")[0]
-                    if top not in sys.stdlib_module_names | {"opsconsole", "tests"} and not (file.parent / f"{top}.py").exists():
+                    if top not in sys.stdlib_module_names | OURS and not (file.parent / f"{top}.py").exists():
                         yield top, str(file.relative_to(ROOT))
 
 
@@ -47,3 +50,10 @@ def test_the_data_plane_and_the_demo_need_the_extra_worker():
 
 def test_the_tests_need_the_extra_test_and_what_they_compare_with_the_extra_parity():
     assert not undeclared(["tests"], "test", "worker", "parity")
+
+
+@pytest.mark.parametrize("folder", sorted((ROOT / "plugins").iterdir()), ids=lambda folder: folder.name)
+def test_a_plugin_needs_opsconsole_and_nothing_that_it_does_not_declare(folder):
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    assert {name for name, _ in imported(folder)} <= {name.replace("-", "_") for name in project["dependencies"]}
+    assert project["dependencies"] == ["opsconsole"] and project["entry-points"]["opsconsole"]

@@ -75,6 +75,7 @@ def test_the_fleet_file_is_valid_and_complete(tmp_path):
     assert set(content["models"][0]["objective"]) == objective
     for table, kind in ((content["sites"][0], Site), (content["policy"], Policy), (content["router"], Router)):
         assert set(table) == {field.name for field in fields(kind)}
+    assert set(content["plugins"]) == {"load"}
     registry(config.keys)
     assert set(re.search(r"theme = .*# (.*)", text)[1].split(", ")) == set(LOOKS)
 

@@ -89,12 +89,12 @@ async def test_launch_serve_and_drain_without_losing_a_request(demo):
         await pilot.press("enter")  # yes to the plan
         worker = await until(lambda: launched(demo, before))
         assert worker["model"] == "demo" and worker["queue_depth"] is not None and worker["port"]
-        while app.run_shown is not None and not app.run_shown.ended:
+        while app.acting.under_way:
             await pilot.pause(0.1)
         await pilot.press("3")
         await pilot.pause(0.5)
         assert worker["name"] in text_of(app)
-        app.ask_plan(Drain((worker["name"],), actor="test"))
+        app.acting.ask(Drain((worker["name"],), actor="test"))
         await pilot.pause(1.0)
         await pilot.press("enter")
         await until(lambda: demo.workers().get(worker["name"], {"state": "STOPPED"})["state"] == "STOPPED", 60)

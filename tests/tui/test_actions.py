@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from opsconsole.core.steps import Drain
 from opsconsole.tui.actions import ACTIONS, KeyConflict, normal, registry, shown
 from opsconsole.tui.screens.help import GROUPS, HelpBox
 from opsconsole.tui.screens.palette import entries
@@ -19,8 +20,16 @@ def test_ids_and_keys_are_given_once() -> None:
 
 
 def test_capitals_change_the_fleet_and_nothing_else_does() -> None:
-    assert {action.id for action in ACTIONS if action.dangerous} == {"drain", "launch"}
-    assert all(action.keys[0].isupper() for action in ACTIONS if action.dangerous)
+    dangerous = {action.id: action.keys[0] for action in ACTIONS if action.dangerous}
+    assert {action for action, key in dangerous.items() if key.isupper()} == {
+        "drain", "launch", "rebalance", "rollout", "stop", "cordon", "cap", "undo",
+    }
+    assert {action for action, key in dangerous.items() if not key.isupper()} == {"resume", "cancel"}  # of what was said yes to
+    assert {action.id for action in ACTIONS if action.keys[0].isupper() and action.keys[0] != "G"} <= dangerous.keys()
+
+
+def test_no_key_is_one_of_tmux_or_means_two_things_elsewhere() -> None:
+    assert not {normal(key) for action in ACTIONS for key in action.keys} & {"ctrl+a", "ctrl+b", "ctrl+s", "ctrl+j", "ctrl+k", "ctrl+r"}
 
 
 def test_rebinding() -> None:
@@ -50,11 +59,11 @@ async def test_every_action_is_in_help_and_does_something_where_it_is_bound() ->
             assert f"{action.name}" in text and shown(action.keys[0]) in text
         assert isinstance(app.screen.query_one(HelpBox), HelpBox)
         await press(pilot, "escape")
-        for screen in ("fleet", "node", "workers"):
+        for screen in ("fleet", "node", "workers", "plans"):
             app.open_view(screen)
             await pilot.pause()
             for action in app.actions:
-                if action.id in ("quit", "fleet", "node", "workers", "open", "back") or screen not in action.screens:
+                if action.id in ("quit", "fleet", "node", "workers", "plans", "open", "back") or screen not in action.screens:
                     continue
                 action.do(app.view)
                 await pilot.pause()
@@ -73,11 +82,12 @@ async def test_rebound_key_works_and_the_old_one_does_not() -> None:
 
 async def test_read_only_binds_no_dangerous_key() -> None:
     async with console(fleets.calm(), read_only=True) as (app, pilot, session):
-        await press(pilot, "D", "L")
+        for key in "DLROSCPU":
+            await pilot.press(key)
         assert not session.asked and app.screen.view_name == "fleet"
         assert "READ ONLY" in text_of(app) and " D drain" not in text_of(app)
         assert not [entry for entry in entries(app, "") if entry.text.startswith(("drain", "launch"))]
-        app.ask_plan(object())
+        app.acting.ask(Drain(("h200-001",)))
         await pilot.pause()
         assert not session.asked
 

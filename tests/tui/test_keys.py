@@ -114,7 +114,7 @@ async def test_drain_needs_the_name_in_production() -> None:
         assert session.acted == [Drain(targets=(node,))]
         assert "✔ done · 2 of 2" in text_of(app) and "stopped, 0 requests lost" in text_of(app)
         await press(pilot, "escape")
-        assert app.run_shown is None and "✔ done" not in text_of(app)
+        assert app.acting.shown is None and "✔ done" not in text_of(app)
 
 
 async def test_drain_outside_production_takes_one_enter() -> None:
@@ -181,7 +181,8 @@ async def test_the_rest_of_the_screen_lives_during_a_run_and_quitting_says_it_go
         await settled(pilot)
         assert "UNREACHABLE" in text_of(app)
         await press(pilot, "D")
-        assert "a plan is under way" in text_of(app)
+        assert "WHAT HAPPENS" in text_of(app)  # what is under way keeps nobody from the next plan
+        await press(pilot, "escape")
         gate.set()
         await settled(pilot)
         assert "✔ done" in text_of(app)

@@ -50,7 +50,7 @@ class FleetScreen(View):
     def back(self) -> None:
         """Takes off what narrows the view: a finished run, then marks, then the filter."""
         sight = self.app.sight
-        if self.app.close_run():
+        if self.app.acting.close_shown():
             return
         if sight.marked:
             sight.marked.clear()

@@ -11,7 +11,8 @@ from opsconsole.tui.paint import Row
 from opsconsole.tui.screens.modal import Box, Modal
 
 GROUPS = {"move": "MOVE", "look": "LOOK", "views": "VIEWS", "act": "ACT, always with a plan first", "help": "MORE"}
-_STATES = {"ok": "well", "loading": "starting", "draining": "draining", "warn": "warning", "stale": "stale", "crit": "critical, down"}
+_STATES = {"ok": "well", "loading": "starting", "draining": "draining", "warn": "warning", "stale": "stale", "crit": "critical",
+           "cordoned": "cordoned"}
 
 
 class HelpBox(Box):

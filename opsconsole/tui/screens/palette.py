@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from textual import events
 from textual.app import ComposeResult
 
-from opsconsole.core.steps import Drain, Launch
+from opsconsole.core.steps import Cap, Cordon, Drain, Intent, Launch, Rollout, Stop, Uncordon, Undrain
 from opsconsole.tui.editor import Editor
 from opsconsole.tui.looks import LOOKS
 from opsconsole.tui.paint import Row, cells
@@ -47,26 +47,55 @@ def entries(app: ConsoleApp, typed: str) -> list[Entry]:
 
 
 def _all(app: ConsoleApp, words: list[str]) -> Iterator[Entry]:
+    verbs = {action.id: action for action in app.actions}
     for action in app.actions:
         if action.id not in ("drain", "launch", "command") and app.view.view_name in action.screens:
             yield Entry(action.name, action.help, lambda action=action: action.do(app.view), action.key_shown)
-    verbs = {action.id: action for action in app.actions}
     if "drain" in verbs:
         yield from _drains(app, verbs["drain"].key_shown)
     if "launch" in verbs:
         yield from _launches(app, words, verbs["launch"].key_shown)
+    for verb, (action_id, note, make) in _OF_A_NAME.items():
+        # Three times as many entries as there are nodes would make every letter slow: they come once their verb is begun
+        if action_id in verbs and words and verb.startswith(words[0]):
+            for name in _names(app, verb):
+                yield Entry(f"{verb} {name}", note, lambda make=make, name=name: app.acting.ask(make(name)))
     for name in LOOKS:
         yield Entry(f"look {name}", "colours of the screen", lambda name=name: app.set_look(name))
     for node in app.frame.roster.nodes if app.frame else ():
-        yield Entry(
-            f"go {node.name}", " · ".join(part for part in (node.site, node.rack, node.chip) if part), lambda node=node: _go(app, node.name)
-        )
+        place = " · ".join(part for part in (node.site, node.rack, node.chip) if part)
+        yield Entry(f"go {node.name}", place, lambda node=node: _go(app, node.name))
+
+
+_OF_A_NAME: dict[str, tuple[str, str, Callable[[str], Intent]]] = {
+    "undrain": ("undo", "let it take requests again", lambda name: Undrain((name,))),
+    "stop": ("stop", "when nothing is in flight there", lambda name: Stop((name,))),
+    "cordon": ("cordon", "no new workers there", lambda name: Cordon((name,))),
+    "uncordon": ("cordon", "let new workers in again", lambda name: Uncordon((name,))),
+    "cap": ("cap", "limit its power", lambda name: Cap(name, None)),
+    "rollout": ("rollout", "another checkpoint, one worker at a time", lambda name: Rollout(name, "")),
+}
+"""Verb -> action that it belongs to, what it does, and the intent about a name."""
+
+
+def _names(app: ConsoleApp, verb: str) -> Iterator[str]:
+    """What a verb can be said of, the chosen one first."""
+    if app.frame is None:
+        return
+    roster = app.frame.roster
+    if verb == "rollout":
+        yield from (model.name for model in roster.models)
+        return
+    here = app.frame.fleet.workers_of_node.get(app.sight.node, ())
+    workers = [worker.name for worker in here] if verb in ("undrain", "stop") else []
+    sites = [site.name for site in roster.sites] if verb == "cap" else []
+    yield from dict.fromkeys(filter(None, (app.sight.node, *workers, *sites, *(node.name for node in roster.nodes))))
 
 
 def _drains(app: ConsoleApp, key: str) -> Iterator[Entry]:
     marked = tuple(sorted(app.sight.marked))
     if marked:
-        yield Entry("drain marked", f"{len(marked)} marked: {', '.join(marked)}", lambda: app.ask_plan(Drain(targets=marked)), key)
+        yield Entry("drain marked", f"{len(marked)} marked: {', '.join(marked)}", lambda: app.acting.ask(Drain(targets=marked)), key)
     if app.frame is None:
         return
     fleet = app.frame.fleet
@@ -79,7 +108,7 @@ def _drains(app: ConsoleApp, key: str) -> Iterator[Entry]:
         workers = fleet.workers_of_node.get(name, ())
         note = f"{len(workers)} workers" if name in app.frame.roster.node_row else "one worker"
         yield Entry(
-            f"drain {name}", note, lambda name=name: app.ask_plan(Drain(targets=(name,))), key if name == app.view.chosen_name() else ""
+            f"drain {name}", note, lambda name=name: app.acting.ask(Drain(targets=(name,))), key if name == app.view.chosen_name() else ""
         )
 
 
@@ -97,7 +126,7 @@ def _launches(app: ConsoleApp, words: list[str], key: str) -> Iterator[Entry]:
             yield Entry(
                 f"launch {model.name}{times}{place}",
                 f"{model.gpus} GPU{'s' * (model.gpus != 1)} each, {free[not node]}",
-                lambda intent=intent: app.ask_plan(intent),
+                lambda intent=intent: app.acting.ask(intent),
                 key if not node else "",
             )
         if not app.sight.node:
@@ -108,6 +137,10 @@ def _go(app: ConsoleApp, name: str) -> None:
     app.sight.node = name
     app.open_view("node")
     app.view.show(app.frame)
+
+
+_PLANNED = frozenset(("drain", "launch", "rebalance", "undo", *_OF_A_NAME))
+"""First words of entries that open a plan."""
 
 
 class PaletteBox(Box):
@@ -134,7 +167,7 @@ class PaletteBox(Box):
         if not self.found:
             lines.append(self.row().put("  nothing has that name", "dim"))
         lines += [self.row() for _ in range(room - max(1, len(self.found[top : top + room])))]
-        plans = bool(self.found) and self.found[self.place].text.startswith(("drain", "launch"))
+        plans = bool(self.found) and self.found[self.place].text.split()[0] in _PLANNED
         hint = "make a plan (nothing runs yet)" if plans else "do it"
         return [
             *lines,

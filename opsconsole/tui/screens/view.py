@@ -8,7 +8,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.screen import Screen
 
-from opsconsole.core.steps import Drain
+from opsconsole.tui import asking
 from opsconsole.tui.frame import Frame
 from opsconsole.tui.pane import Pane
 from opsconsole.tui.widgets.alarm_strip import AlarmStrip
@@ -104,6 +104,10 @@ class View(Screen[None], inherit_bindings=False):
             panel.display = bool(wanted)
         panel.repaint()
 
+    def runs_changed(self) -> None:
+        """Draw what follows from the runs that the collector knows of."""
+        self.repaint(AlarmStrip, TimeBar, RunPanel)
+
     # what keys ask of a screen
 
     def move(self, rows: int) -> None:
@@ -120,7 +124,7 @@ class View(Screen[None], inherit_bindings=False):
         """Look into the chosen row."""
 
     def back(self) -> None:
-        if not self.app.close_run():
+        if not self.app.acting.close_shown():
             self.app.open_view("fleet")
 
     def next_problem(self) -> None:
@@ -146,13 +150,6 @@ class View(Screen[None], inherit_bindings=False):
         """Node or worker that an action takes when nothing is marked; "" when there is none."""
         return self.app.sight.node
 
-    def drain(self) -> None:
-        targets = tuple(sorted(self.app.sight.marked)) or ((self.chosen_name(),) if self.chosen_name() else ())
-        if targets:
-            self.app.ask_plan(Drain(targets=targets))
-        else:
-            self.app.say("nothing is chosen to drain")
-
-    def launch(self) -> None:
-        node = self.chosen_name()
-        self.app.open_palette("launch ", f" on {node}" if node and self.view_name != "workers" else "")
+    def undo(self) -> None:
+        """Take the last action back, or what is chosen out of its drain."""
+        asking.undo(self)

@@ -64,7 +64,7 @@ class WorkersScreen(View):
             self.app.open_view("node")
 
     def back(self) -> None:
-        if self.inside and not self.app.close_run():
+        if self.inside and not self.app.acting.close_shown():
             self.inside = False
             self.repaint()
         elif not self.inside:
@@ -76,6 +76,3 @@ class WorkersScreen(View):
     def mark(self) -> None:
         self.inside = True
         super().mark()
-
-    def launch(self) -> None:
-        self.app.open_palette(f"launch {self.app.sight.model}" if self.app.sight.model else "launch ")

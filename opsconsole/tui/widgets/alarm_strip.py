@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from opsconsole.core.fleet import Alarm
+from opsconsole.core.text import clean
 from opsconsole.core.wording import age_text
 from opsconsole.tui.paint import Row, cells, fit
 from opsconsole.tui.pane import Pane
+from opsconsole.tui.runs import name_of
 
 HINT = "n next ▸ "
 
@@ -19,9 +21,23 @@ class AlarmStrip(Pane):
         if self.frame is None:
             return [self.row().put("  waiting for the first word of the collector", "dim")]
         alarms = self.frame.fleet.alarms
-        return [self._alarms(alarms, width) if alarms else self._calm()]
+        return [self._alarms(alarms, width) if alarms else self._calm(width)]
 
-    def _calm(self) -> Row:
+    def _interrupted(self, row: Row, room: int) -> Row:
+        """A run that nobody goes on with must not be overlooked: it stands before the alarms."""
+        runs = self.app.acting.interrupted
+        if not runs:
+            return row
+        more = f" and {len(runs) - 1} more" if len(runs) > 1 else ""
+        words = clean(f"run {name_of(runs[0])} was interrupted{more}")
+        hint = f": {self.app.acting.key('plans')} Plans "
+        return row.put(" ◌ ", "strong", True, "info_ground").put(
+            fit(words, min(cells(words), max(10, room - row.used - cells(hint) - 3))) + hint, "strong", True, "info_ground"
+        )
+
+    def _calm(self, width: int) -> Row:
+        if self.app.acting.interrupted:
+            return self._interrupted(self.row(), width)
         frame = self.frame
         total, live = len(frame.roster.nodes), int(frame.fleet.answering.sum())
         if not total:
@@ -35,6 +51,7 @@ class AlarmStrip(Pane):
         words = ("CRITICAL", "WARNING") if width >= 100 else ("CRIT", "WARN")
         label = f" {'✖' if critical else '▲'} {critical} {words[0]} · {len(alarms) - critical} {words[1]} "
         row = self.row().put(label, "strong", True, "crit_ground" if critical else "warn_ground")
+        self._interrupted(row, width if width < 100 else width * 3 // 4)
         hint = HINT if width >= 100 else ""
         for number, alarm in enumerate(alarms):
             if not self._put_alarm(row, alarm, width - len(hint), first=not number):

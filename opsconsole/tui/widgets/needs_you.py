@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from opsconsole.core.fleet import Alarm
+from opsconsole.core.run import Run
 from opsconsole.core.wording import age_text
 from opsconsole.tui.paint import Row, cells, title
 from opsconsole.tui.pane import Pane
+from opsconsole.tui.runs import name_of, progress_text
 
+RUNS_MOST = 3
+"""Interrupted runs told here; the plans screen has them all."""
 HELPS = {
-    "ttft": ("launch",),
+    "ttft": ("launch", "rebalance"),
     "ready": ("launch",),
     "throttle": ("drain",),
     "gpu": ("drain",),
     "ecc": ("drain",),
     "xid": ("drain",),
     "worker": ("drain",),
-    "power": ("drain",),
+    "power": ("rebalance", "cap"),
 }
 """Kind of alarm (before its "-") -> ids of actions that help."""
 
@@ -23,16 +27,27 @@ HELPS = {
 class NeedsYou(Pane):
     def rows(self, width: int, height: int) -> list[Row]:
         alarms = self.frame.fleet.alarms if self.frame else ()
-        rows = [title(self.look, "WHAT NEEDS YOU", width, str(len(alarms)) if alarms else "", "warn", indent=1)]
-        if not alarms:
+        runs = self.app.acting.interrupted
+        count = len(alarms) + len(runs)
+        rows = [title(self.look, "WHAT NEEDS YOU", width, str(count) if count else "", "warn", indent=1)]
+        for run in runs[:RUNS_MOST]:
+            rows += self._run(run, width)
+        if not count:
             rows.append(self.row().put(" ✔ ", "ok", True).put("nothing" if self.frame else "not known yet", "dim"))
-        fits = max(0, height - 1) // 2
+        fits = max(0, height - len(rows)) // 2
         shown = alarms if len(alarms) <= fits else alarms[: max(0, fits - 1)]
         for alarm in shown:
             rows += self._alarm(alarm, width)
         if len(shown) < len(alarms):
             rows.append(self.row().column(f"   … and {len(alarms) - len(shown)} more: n goes through them", width, "dim"))
         return rows
+
+    def _run(self, run: Run, width: int) -> list[Row]:
+        age = age_text(max(0.0, self.app.wall() - run.began_at))
+        first = self.row().put(" ◌ ", "info", True).column(f"interrupted: {name_of(run)}", width - 4 - cells(age), "strong")
+        helps = f"{self.app.acting.key('plans')} plans"
+        second = self.row().put("   ").column(f"{progress_text(run)} steps done, nobody goes on with it", width - 5 - cells(helps), "dim")
+        return [first.put(age + " ", "dim"), second.put(" " + helps + " ", "accent")]
 
     def _alarm(self, alarm: Alarm, width: int) -> list[Row]:
         ink, glyph = ("crit", "✖") if alarm.severity == 2 else ("warn", "▲")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from opsconsole.core.fleet import Process, Worker
+from collections.abc import Iterable
+
+from opsconsole.core.fleet import Model, Process, Worker
 from opsconsole.core.wording import age_text, count_text, mib_text
 from opsconsole.tui.paint import Row, cells, title
 from opsconsole.tui.pane import Pane
@@ -20,6 +22,14 @@ WORKER_GLYPHS = {
 }
 
 
+def note_of(worker: Worker, models: Iterable[Model]) -> str:
+    """What is unusual about a worker: why it is as it is, restarts, and a checkpoint that the fleet file does not name."""
+    meant = next((model.checkpoint for model in models if model.name == worker.model), "")
+    other = worker.checkpoint if worker.checkpoint and meant and worker.checkpoint != meant else ""
+    times = f"restarted {worker.restarts} time{'s' * (worker.restarts != 1)}" if worker.restarts else ""
+    return "; ".join(filter(None, (worker.reason, times, f"serves {other}" if other else "")))
+
+
 class RunsHere(Pane):
     def rows(self, width: int, height: int) -> list[Row]:
         row = self.sight.chosen_row(self.frame) if self.frame else None
@@ -29,7 +39,10 @@ class RunsHere(Pane):
         lines = self._alarms(node.name, width)
         workers = self.frame.fleet.workers_of_node.get(node.name, ())
         lines.append(title(self.look, "WORKERS HERE", width, str(len(workers) or "none"), indent=1))
-        lines += [self._worker(worker, width, not self.frame.is_lost(row)) for worker in workers]
+        for worker in workers:
+            lines.append(self._worker(worker, width, not self.frame.is_lost(row)))
+            note = note_of(worker, self.frame.roster.models)
+            lines += [self.row().put("     ").column(note, width - 5, "warn" if worker.restarts else "dim")] if note else []
         processes = self.frame.fleet.processes.get(row, ())
         lines += [self.row(), title(self.look, "PROCESSES ON ITS GPUS", width, str(len(processes) or "none"), indent=1)]
         lines += [self._process(process, width) for process in processes]

@@ -9,6 +9,9 @@ import numpy as np
 from opsconsole.core.fleet import HEADLINES
 from opsconsole.tui.paint import BARS, Row, buckets
 from opsconsole.tui.pane import Pane
+from opsconsole.tui.runs import RUN_LOOKS
+
+BEGAN = ("◆", "accent")
 
 
 class TimeBar(Pane):
@@ -24,9 +27,23 @@ class TimeBar(Pane):
         spans = min(room, len(trouble))
         row.put(time.strftime(" %H:%M:%S ", time.gmtime(fleet.at - len(trouble))), "dim")
         row.put("─" * (room - spans), "line")
-        for height_now in buckets(trouble, spans).tolist():
-            row.put(BARS[1 + int(min(6, height_now))] if height_now else "▁", "warn" if height_now else "faint")
+        marks = self._marks(fleet.at, len(trouble), spans)
+        for place, height_now in enumerate(buckets(trouble, spans).tolist()):
+            bar = (BARS[1 + int(min(6, height_now))], "warn") if height_now else ("▁", "faint")
+            row.put(*marks.get(place, bar))
         return [row.put("┃", "strong").put(time.strftime(" %H:%M ", time.gmtime(fleet.at)), "dim").put(" LIVE ▸ ", "ok", True)]
+
+    def _marks(self, at: float, seconds: int, spans: int) -> dict[int, tuple[str, str]]:
+        """Place on the bar -> glyph and ink of an action: where one began, and how it ended."""
+        marks: dict[int, tuple[str, str]] = {}
+        followed = [shown.run for shown in self.app.acting.followed if not shown.run.id]
+        for run in (*self.app.acting.runs, *followed):
+            ended = RUN_LOOKS.get(run.state, BEGAN)
+            for moment, mark in ((run.ended_at, ended), (run.began_at, BEGAN)):
+                place = int((moment - at + seconds) * spans / seconds) if moment is not None else -1
+                if 0 <= place < spans:
+                    marks[place] = mark
+        return marks
 
     def _trouble(self) -> np.ndarray:
         """(T,) 0 to 6 for each second: nodes missing, by order of magnitude, and one step for a latency over every objective."""

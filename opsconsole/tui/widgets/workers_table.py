@@ -8,7 +8,7 @@ from opsconsole.core.fleet import Worker
 from opsconsole.core.wording import UNKNOWN, age_text, count_text, number_text
 from opsconsole.tui.paint import Fields, Row, columns, fit_fields, is_known, meter, milliseconds, title
 from opsconsole.tui.pane import Pane
-from opsconsole.tui.widgets.runs_here import WORKER_GLYPHS
+from opsconsole.tui.widgets.runs_here import WORKER_GLYPHS, note_of
 
 WIDE = (
     ("", 3, False),
@@ -167,7 +167,8 @@ class WorkerLine:
         worker = self.worker
         if not self.heard and self.node_row is not None:
             return self.row.column(self.table.frame.reason(self.node_row), cells, "dim")
-        self.row.column(worker.reason, cells, "crit" if worker.state == "FAILED" else "dim")
+        ink = "crit" if worker.state == "FAILED" else ("warn" if worker.restarts else "dim")
+        self.row.column(note_of(worker, self.table.frame.roster.models), cells, ink)
 
     def up(self, cells: int) -> None:
         started = self.worker.started_wall

@@ -1,0 +1,91 @@
+"""Joins plugins to a fleet file: loads those that it names, refuses what none of them gives, makes the router and the engines' specs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from opsconsole.config import Config
+from opsconsole.control.router import AbsentRouter
+from opsconsole.control.routes import GatewayRouter
+from opsconsole.core.fleet import Model
+from opsconsole.hooks import Misfit, Router, RouterSettings
+from opsconsole.plugins import BUILT_IN, Plugins
+
+ORDERED = ("checkpoint", "slots", "max_len")
+"""What a launch may ask for otherwise than the fleet file says."""
+
+
+def load_plugins(config: Config) -> Plugins:
+    """Those that [router] kind, a model's engine or [plugins] load names."""
+    named = {model.engine for model in config.models} | {config.router.kind if config.router else BUILT_IN["router"]}
+    return Plugins((named | set(config.plugins)) - set(BUILT_IN.values()))
+
+
+def check(config: Config, plugins: Plugins, folder: Path) -> None:
+    """Raises ConfigError for what only plugins can judge."""
+    states = {found.name: found for found in plugins.found}
+    for name in config.plugins:
+        if name not in states:
+            config.refuse("plugins.load", f"no plugin called {name} is installed; see: opsconsole plugins")
+        if states[name].reason:
+            config.refuse("plugins.load", f"the plugin {name} is {states[name].state}: {states[name].reason}; mend or remove it")
+    for model in config.models:
+        try:
+            plugins.engine_spec(model)
+        except Misfit as error:
+            config.refuse(f"models.{model.name}.{error.key}", str(error))
+    try:
+        _open_router(config, plugins, folder)
+    except Misfit as error:
+        config.refuse(f"router.{error.key.partition('.')[0]}", f"{error.key}: {error}" if "." in error.key else str(error))
+
+
+def _open_router(config: Config, plugins: Plugins, folder: Path) -> Router | None:
+    """The router of a plugin; None where it is the gateway. Raises Misfit."""
+    if config.router is None or config.router.kind == BUILT_IN["router"]:
+        return None
+    kind = plugins.routers.get(config.router.kind)
+    if kind is None:
+        raise Misfit("kind", plugins.why_not("router", config.router.kind))
+    settings = RouterSettings(config.router.url, config.router.options, tuple(model.name for model in config.models), folder)
+    try:
+        return kind.open(settings)
+    except Misfit:
+        raise
+    except Exception as error:
+        raise Misfit("kind", f"{kind.name} cannot be used: {type(error).__name__}: {error}") from error
+
+
+def open_router(config: Config, plugins: Plugins, routes_path: Path) -> tuple[Router, str]:
+    """The fleet's router and what to call it. One that cannot be used is an AbsentRouter: the fleet is watched all the same."""
+    models = [model.name for model in config.models]
+    try:
+        router = _open_router(config, plugins, routes_path.parent)
+    except Misfit as error:
+        return AbsentRouter(f"[router] {error.key}: {error}"), f"router {config.router.kind}"
+    url = config.router.url if config.router else None
+    if router is None:
+        return GatewayRouter(routes_path, url, models), "gateway"
+    return router, f"router {config.router.kind}"
+
+
+def moves_streams(config: Config, plugins: Plugins) -> bool:
+    """Whether the fleet's router lets another worker go on with a stream that one cut: what a drain with `migrate` needs."""
+    kind = config.router.kind if config.router else BUILT_IN["router"]
+    return kind == BUILT_IN["router"] or (kind in plugins.routers and plugins.routers[kind].moves_streams)
+
+
+def spec_for(plugins: Plugins, models: tuple[Model, ...]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """What a launch order of an engine that a plugin gives has to carry beside. Raises Misfit."""
+    by_name = {model.name: model for model in models}
+
+    def more(order: dict[str, Any]) -> dict[str, Any]:
+        known = by_name.get(order["model"], Model(order["model"]))
+        asked = {key: order[key] for key in ORDERED if key in order}
+        spec = plugins.engine_spec(replace(known, engine=order["engine"], **asked))
+        return {} if spec is None else {"engine_spec": spec}
+
+    return more

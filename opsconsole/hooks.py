@@ -1,0 +1,116 @@
+"""What a plugin may add to the console: a router that sends requests to workers, and an engine that workers run.
+
+A plugin is a module found by an entry point of the group `opsconsole`. It says `OPSCONSOLE_API = 1` and implements one or both of the
+hooks below, marked with `@hookimpl`. It is imported only when the fleet file names it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import pluggy
+
+from opsconsole.core.fleet import Model
+
+API_VERSION = 1
+ENTRY_POINT_GROUP = "opsconsole"
+
+hookspec = pluggy.HookspecMarker("opsconsole")
+hookimpl = pluggy.HookimplMarker("opsconsole")
+
+READY, DRAINING, DOWN, GONE = "ready", "draining", "down", "gone"
+"""What a router says of a worker. DRAINING: it gets no more requests and finishes what it has; DOWN: the router cannot reach it, and
+will send to it again by itself; GONE: out of the router's table, with requests that still run."""
+OUT = (DRAINING, GONE)
+"""States in which a worker certainly gets no more requests."""
+
+
+class RouterError(Exception):
+    """The router did not do as it was told, or cannot be asked. The text names the router and the cause."""
+
+
+class Unusable(RouterError):
+    """This one worker can not be in the router, whatever is tried; the others can. The text names it and the cause."""
+
+
+class Misfit(ValueError):
+    """An option of the fleet file does not suit the plugin. key: where in its table; the text: what is wrong and what to write."""
+
+    def __init__(self, key: str, text: str) -> None:
+        super().__init__(text)
+        self.key = key
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """What a router says of one worker. worker "": of the requests of a model that wait for any of its workers."""
+
+    worker: str
+    state: str
+    """One of READY, DRAINING, DOWN, GONE."""
+    in_flight: int
+    queued: int
+    model: str = ""
+
+
+class Router(Protocol):
+    """Sends requests to workers. Every verb may be said again without harm, ends within seconds, and raises RouterError if it fails."""
+
+    async def list(self) -> Sequence[Backend]:
+        """Every worker in the router's table, as the router itself says it now."""
+
+    async def drain(self, worker: str) -> None:
+        """No more requests for it; what it has goes on. A worker that the router does not know is out already."""
+
+    async def ready(self, worker: str) -> None:
+        """Send it requests again."""
+
+    async def add(self, worker: str, model: str, address: str, port: int, slots: int, resumes: bool = False) -> None:
+        """Take it into the table and send it requests. resumes: it can go on with an answer that another worker began."""
+
+    async def remove(self, worker: str) -> None:
+        """Take it out of the table."""
+
+
+@dataclass(frozen=True)
+class RouterSettings:
+    """What a router is made from: [router] of the fleet file, the fleet's models, and a private folder of its own to keep files in."""
+
+    url: str | None
+    options: Mapping[str, Any]
+    models: tuple[str, ...]
+    folder: Path
+
+
+@dataclass(frozen=True)
+class RouterKind:
+    """A router that [router] kind = "NAME" chooses. open: makes it without touching the network. Raises Misfit."""
+
+    name: str
+    open: Callable[[RouterSettings], Router]
+    moves_streams: bool = False
+    """Whether it lets another worker go on with a stream that a worker cut: what a drain with `migrate` needs."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An engine that a model's engine = "NAME" chooses. spec: how a worker of the model is started and asked (protocol.ENGINE_SPEC);
+    `model.checkpoint` is what this worker shall serve. Raises Misfit for a model that the engine cannot serve."""
+
+    name: str
+    spec: Callable[[Model], dict[str, Any]]
+
+
+class Hooks:
+    """The hooks, for pluggy."""
+
+    @hookspec
+    def opsconsole_routers(self) -> Sequence[RouterKind]:
+        """Kinds of router that this plugin gives."""
+
+    @hookspec
+    def opsconsole_engines(self) -> Sequence[Engine]:
+        """Engines that this plugin gives."""
