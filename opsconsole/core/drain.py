@@ -88,6 +88,8 @@ def _cannot_move(fleet: Fleet, intent: Drain, workers: Sequence[Worker]) -> str:
 
 def migrate_refusal(fleet: Fleet, worker: Worker) -> str:
     """Why what a worker has in flight could not go on in another one; "" when it could."""
+    if not fleet.roster.moves_streams:
+        return "--on-deadline migrate needs the gateway: the router of this fleet moves no stream to another worker; use hold or extend"
     if not fleet.router_queue:
         return "--on-deadline migrate needs the gateway: " + (fleet.router_cause or "the fleet file names no router")
     if worker.engine != RESUMING_ENGINE:

@@ -56,6 +56,8 @@ def _more(situation):
         more["sites"] = tuple(Site(name, **fields) for name, fields in situation["sites"].items())
     if "engines" in situation:
         more["engines"] = tuple(situation["engines"])
+    if "moves_streams" in situation:
+        more["moves_streams"] = situation["moves_streams"]
     return more
 
 
