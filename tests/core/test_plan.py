@@ -54,10 +54,10 @@ def _more(situation):
         more["sites"] = (Site("ams1", **situation["site"]),)
     if "sites" in situation:
         more["sites"] = tuple(Site(name, **fields) for name, fields in situation["sites"].items())
-    if "engines" in situation:
-        more["engines"] = tuple(situation["engines"])
     if "moves_streams" in situation:
         more["moves_streams"] = situation["moves_streams"]
+    if "engines" in situation:
+        more["engines"] = tuple(situation["engines"])
     return more
 
 
