@@ -64,12 +64,16 @@ class Situation:
         self.sites = {site.name: site for site in fleet.roster.sites}
         self.rises, self.falls = rises_w(fleet), falls_w(fleet)
         self.givers = {name: self._givers(model) for name, model in self.models.items()}
+        self._has: dict[str, float] = {}
+        self._speed: dict[tuple[str, str], float] = {}
         self.coming = {name: self._coming(name) for name in self.models}
         self.needs = {name: self._need(name) for name in self.models}
 
     def speed(self, model: str, chip: str) -> float:
         """Tokens a second; of a model that was never seen at work the chips' memory bandwidth stands for it."""
-        return steady(self.speeds.of(model, chip) or bandwidth_gb_s(chip))
+        if (model, chip) not in self._speed:
+            self._speed[model, chip] = steady(self.speeds.of(model, chip) or bandwidth_gb_s(chip))
+        return self._speed[model, chip]
 
     def _givers(self, model: Model) -> dict[Class, list[Worker]]:
         """Ready workers that may be drained, by class, those with least in flight first; {} where the model has too many out already."""
@@ -94,6 +98,11 @@ class Situation:
 
     def has(self, model: str) -> float:
         """Tokens a second that a model's ready and starting workers give when full."""
+        if model not in self._has:
+            self._has[model] = self._added_up(model)
+        return self._has[model]
+
+    def _added_up(self, model: str) -> float:
         rows = [self.fleet.roster.node_row.get(worker.node) for worker in self.loads[model].ready]
         return sum(self.speed(model, self.speeds.chips[row]) for row in rows if row is not None) + self.coming[model]
 
@@ -169,6 +178,14 @@ class _Moves:
     def __init__(self, situation: Situation, short: dict[str, float], over: dict[str, float]) -> None:
         self.situation, self.short, self.over = situation, short, over
         self.programme = Programme()
+        could = {worker.name for givers in situation.givers.values() for workers in givers.values() for worker in workers}
+        self.room_if_all_left = room_of_gpus(situation.fleet, situation.promised, could)
+        nodes = situation.fleet.roster.gpu_node
+        rows_of = {cls: [row for row, own in enumerate(situation.class_of) if own == cls] for cls in situation.classes}
+        self.gpus_of = {cls: np.flatnonzero(np.isin(nodes, rows)) for cls, rows in rows_of.items()}
+        self.rise_w = {cls: self._rise_w(cls) for cls in situation.classes}
+        self.could_leave = {cls: sum(len(worker.gpus) for givers in situation.givers.values() for worker in givers.get(cls, ()))
+                            for cls in situation.classes}
         self.total_price = max(sum(situation.price(cls) * len(worker.gpus) for givers in situation.givers.values()
                                    for cls, workers in givers.items() for worker in workers), 1.0)
         self.starts = {(model, cls): self.programme.column(self._start_cost(model, cls), self._fits(model, cls))
@@ -210,24 +227,18 @@ class _Moves:
     def _fits(self, model: str, cls: Class) -> float:
         """How many workers of a model the class could hold if all who may leave had left."""
         known = self.situation.models[model]
-        return float((self._free(cls, 1) + sum(len(worker.gpus) for givers in self.situation.givers.values()
-                                               for worker in givers.get(cls, ()))) // (known.gpus * known.gpu_share) or 0)
+        return float((self._free(cls, 1) + self.could_leave[cls]) // (max(known.gpus, 1) * known.gpu_share))
 
     def _free(self, cls: Class, size: int, room: np.ndarray | None = None) -> float:
         """Free GPUs of a class in groups of `size` on one node. room: as it would be, as it is unless said."""
-        rows = np.array([row for row, own in enumerate(self.situation.class_of) if own == cls], dtype=int)
-        nodes = self.situation.fleet.roster.gpu_node
-        room = self.situation.room if room is None else room
+        room, gpus = self.situation.room if room is None else room, self.gpus_of[cls]
         if size == 1:
-            return float(room[np.isin(nodes, rows)].sum())
-        whole = np.bincount(nodes, weights=room >= 1.0 - WHOLE, minlength=len(self.situation.class_of))
-        return float((whole[rows] // size * size).sum())
+            return float(room[gpus].sum())
+        return float((np.bincount(self.situation.fleet.roster.gpu_node[gpus], weights=room[gpus] >= 1.0 - WHOLE) // size * size).sum())
 
     def _most(self, cls: Class, size: int) -> float:
         """GPUs of a class in groups of `size` on one node when all who may leave have left."""
-        could = {worker.name for workers in (givers.get(cls, ()) for givers in self.situation.givers.values()) for worker in workers}
-        room = room_of_gpus(self.situation.fleet, self.situation.promised, could)
-        return self._free(cls, size, room)
+        return self._free(cls, size, self.room_if_all_left)
 
     def _capacity_rows(self) -> None:
         """What a model lacks after the moves costs by how long its queue is; what others need they keep."""
@@ -257,15 +268,16 @@ class _Moves:
         models = self.situation.models
         sizes = sorted({max(models[name].gpus, 1) for name, _ in self.starts} | {1})
         for cls in self.situation.classes:
+            starts = [(name, column) for (name, own), column in self.starts.items() if own == cls]
+            leaves = [(name, column) for (name, own), column in self.leaves.items() if own == cls]
             for size in sizes:
                 row, most = self.programme.row(upper=self._free(cls, size)), self.programme.row(upper=self._most(cls, size))
-                for (name, own), column in self.starts.items():
-                    if own == cls and models[name].gpus >= size:
+                for name, column in starts:
+                    if models[name].gpus >= size:
                         self.programme.put(row, column, models[name].gpus * models[name].gpu_share)
                         self.programme.put(most, column, models[name].gpus * models[name].gpu_share)
-                for (name, own), column in self.leaves.items():
-                    if own == cls:
-                        self.programme.put(row, column, -float(models[name].gpus * models[name].gpu_share))
+                for name, column in leaves:
+                    self.programme.put(row, column, -float(models[name].gpus * models[name].gpu_share))
 
     def _power_rows(self) -> None:
         """Sites keep their budgets; what one draws above its budget now costs until it is gone."""
@@ -280,7 +292,7 @@ class _Moves:
                 self.programme.put(row, above, -1.0)
             for (name, cls), column in self.starts.items():
                 if cls[0] == site.name:
-                    self.programme.put(row, column, self._rise_w(cls) * self.situation.models[name].gpus * pue_of(site))
+                    self.programme.put(row, column, self.rise_w[cls] * self.situation.models[name].gpus * pue_of(site))
             if self.situation.objective == "power":
                 for (name, cls), column in self.leaves.items():
                     if cls[0] == site.name:
@@ -288,9 +300,9 @@ class _Moves:
 
     def _rise_w(self, cls: Class) -> float:
         """W by which a GPU with room in a class may rise: the most of them; where there is none, of all."""
-        here = np.array([own == cls for own in self.situation.class_of])[self.situation.fleet.roster.gpu_node]
-        free = here & (self.situation.room > 0)
-        rises = self.situation.rises[free if free.any() else here]
+        here = self.gpus_of[cls]
+        free = here[self.situation.room[here] > 0]
+        rises = self.situation.rises[free if free.size else here]
         return float(rises.max()) if rises.size else 0.0
 
     def _fall_w(self, model: str, cls: Class) -> float:

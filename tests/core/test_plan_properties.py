@@ -13,7 +13,7 @@ from opsconsole.core.steps import Undo
 from opsconsole.core.undo import make_undo
 from tests.core.random_fleets import fleets, intents, under_ways
 
-many = settings(max_examples=250, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None)
+many = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None)
 
 
 class Walk:
