@@ -24,8 +24,8 @@ from opsconsole.core.fleet import (
     Model,
     Worker,
 )
-from opsconsole.core.power import W_PER_KW, drawn_w
 from opsconsole.core.headlines import fresh_gpus, worst_of
+from opsconsole.core.power import W_PER_KW, drawn_w
 from opsconsole.protocol import THROTTLE_REASONS
 
 CRITICAL, WARNING = 2, 1

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from opsconsole.core.fleet import Fleet, Model
-from opsconsole.core.power import allowed_w, reckoned_w, over_budget, pue_of, rises_w
+from opsconsole.core.power import allowed_w, over_budget, pue_of, reckoned_w, rises_w
 from opsconsole.core.room import GONE, Promised, free_gpus, places_of_nodes, room_of_gpus
 from opsconsole.core.solver import Programme
 from opsconsole.core.speeds import Speeds, bandwidth_gb_s

@@ -84,7 +84,8 @@ def main() -> None:
         began = time.process_time()
         plan = make_plan(fleet, intent)
         took_s = time.process_time() - began
-        print(f"{took_s:7.3f} s CPU  {len(plan.steps):4} steps  {plan.title}  {plan.refusal[:70] or (plan.checks[0][:70] if plan.checks else '')}")
+        told = plan.refusal or next(iter(plan.checks), "")
+        print(f"{took_s:7.3f} s CPU  {len(plan.steps):4} steps  {plan.title}  {told[:70]}")
 
 
 if __name__ == "__main__":

@@ -37,7 +37,8 @@ sites = some.sampled_from((
 ))
 worker = some.fixed_dictionaries({
     "model": some.sampled_from((*MODELS, "stranger")), "state": some.sampled_from(STATES),
-    "gpus": some.sampled_from(("own",) * 8 + ([0, 1], [2, 3], [], [7])), "load": some.sampled_from((0, 0, 0, 1, 1, 1, 2, 2, 3, 4)),
+    "gpus": some.sampled_from(("own",) * 8 + ([0, 1], [2, 3], [], [7])),
+    "load": some.sampled_from((0, 0, 0, 1, 1, 1, 2, 2, 3, 4)),
     "ttft_p95_ms": some.sampled_from((None, 40.0)),
     "checkpoint": some.sampled_from(("", "v1", "v2")),
 })
@@ -46,7 +47,8 @@ node = some.fixed_dictionaries({
     "lost": some.sampled_from((False,) * 11 + (True,)),
     "cordon": some.sampled_from((False,) * 7 + (True,)), "used": some.sampled_from((500, 500, 500, 500, None, 9e4)),
     "power_w": some.sampled_from((300, 300, 300, 650, 90, 0, None)), "power_limit_w": some.sampled_from((700, 700, 350, None, 0)),
-    "site": some.sampled_from(("s1", "s1", "s2", "")), "chip": some.sampled_from(("H100", "L40S", "odd", "")), "rack": some.sampled_from("xy"),
+    "site": some.sampled_from(("s1", "s1", "s2", "")), "chip": some.sampled_from(("H100", "L40S", "odd", "")),
+    "rack": some.sampled_from("xy"),
     "errors": some.sampled_from(({}, {}, {}, {"0": "GPU is lost"})),
 })
 
@@ -64,7 +66,8 @@ def fleets(draw) -> Fleet:
 
 
 def _events(name, one):
-    gpu = {row: {"power_w": one["power_w"], "power_limit_w": one["power_limit_w"], "mem_used_mib": one["used"]} for row in range(one["gpus"])}
+    values = {"power_w": one["power_w"], "power_limit_w": one["power_limit_w"], "mem_used_mib": one["used"]}
+    gpu = dict.fromkeys(range(one["gpus"]), values)
     workers = [_worker(name, number, **fields) for number, fields in enumerate(one["workers"])]
     cordon = {"reason": "fan", "actor": "ann", "at": 1.0} if one["cordon"] else None
     yield linked(name, gpus=one["gpus"])
@@ -94,7 +97,7 @@ def intents(draw, fleet: Fleet):
         some.builds(Cordon, names), some.builds(Uncordon, names),
         some.builds(Rebalance, some.sampled_from(("", "", *MODELS)), some.sampled_from(("queue", "power", "cost"))),
         some.builds(Rollout, model, some.sampled_from(("v2", "v1", ""))),
-        some.builds(Cap, some.sampled_from((*NODES, "s1", "s2", "moon")), some.sampled_from((None, 0.0, 250.0, 300.0, 1200.0, 3000.0, 5000.0, 1e9))),
+        some.builds(Cap, some.sampled_from((*NODES, "s1", "s2", "moon")), some.sampled_from((None, 0.0, 300.0, 1200.0, 5000.0, 1e9))),
     ))
 
 
