@@ -14,7 +14,7 @@ import numpy as np
 from opsconsole.core.fleet import LIVE, REACH_WORDS, Fleet, Model, Worker
 from opsconsole.core.moments import Moment, moment_of_each, moments
 from opsconsole.core.power import added_w, over_budget, power_refusal, rises_w
-from opsconsole.core.room import GONE, free_gpus, promised_by, room_of_gpus
+from opsconsole.core.room import free_gpus, promised_by, room_of_gpus
 from opsconsole.core.steps import Step
 from opsconsole.core.targets import gpus_text, ready_names
 
@@ -160,7 +160,7 @@ def _drain_refusal(fleet: Fleet, row: int, step: Step, under_way: list[Step], en
         return _minimum_text(minimum, left, len(ready))
     if left < step.order.get("keep_ready", 0):
         return f"{worker.model} would have {left} ready workers, the plan was to keep {step.order['keep_ready']}"
-    outside = out_names(fleet, worker.model) | {name for name in leaving if seen.get(name, "STOPPED") not in GONE}
+    outside = out_names(fleet, worker.model) | {name for name in leaving if seen.get(name) in ("READY", *OUT)}
     return out_refusal(fleet, worker.model, {worker.name}, outside - {worker.name})
 
 
