@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import click
 
-from opsconsole.cli.acting import act, acting
+from opsconsole.cli.acting import act, acting, actor
 from opsconsole.cli.moments import Duration
-from opsconsole.control.identity import actor
 from opsconsole.core.steps import Drain, Launch, Rebalance, Rollout, Stop, Undrain
 from opsconsole.core.text import clean
 
@@ -76,7 +75,7 @@ def rebalance(settings, model: str, objective: str, reason: str, **how: bool) ->
 @click.command()
 @click.argument("model")
 @click.option("--to", required=True, metavar="REVISION", help="The checkpoint that the new workers serve.")
-@click.option("--deadline", type=Duration(), default="10m", show_default=True, help="How long requests of an old worker may take.")
+@click.option("--deadline", type=Duration(), default="10m", show_default=True, help="How long an old worker's requests may take.")
 @click.option("--on-deadline", type=click.Choice(AT_DEADLINE), default="hold", show_default=True, help="As for drain.")
 @acting
 def rollout(settings, model: str, to: str, deadline: float, on_deadline: str, reason: str, **how: bool) -> int:

@@ -155,7 +155,7 @@ def _serving(fleet: Fleet, workers: Sequence[Worker]) -> str:
     """Why ready workers among these must not go at once."""
     ready = Counter(worker.model for worker in workers if worker.state == "READY")
     names = {worker.name for worker in workers}
-    return next((refusal for model in sorted(ready) if (refusal := out_refusal(fleet, model, names))), "")
+    return next((refusal for model in sorted(ready) if (refusal := out_refusal(fleet, model, names, out_names(fleet, model)))), "")
 
 
 def stop_step(worker: Worker, after: Sequence[int] = ()) -> Step:

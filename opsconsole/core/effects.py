@@ -6,7 +6,8 @@ What is not known is said as "–". The words are made here once, so that a scre
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -79,7 +80,7 @@ class _Scene:
     def model_changes(self) -> list[Change]:
         """For each model that the plan touches: ready workers, queue wait, TTFT p95."""
         touched = sorted({self._model(step) for step in self.steps} - {""})
-        ready = {moment: ready_at(self.fleet, self.steps, moment) for moment in (self.now, *self.moments, self.end)}
+        ready = ready_at(self.fleet, self.steps, (self.now, *self.moments, self.end))
         found = []
         for model in touched:
             load = load_of(self.fleet, model, self.speeds)
@@ -126,7 +127,7 @@ class _Scene:
             now = float(draws_w(self.fleet)[here].sum()) * pue if here.any() else float("nan")
             peaks = [now + float(rises[self._launched(moment.begun) & here].sum()) * pue for moment in (self.now, *self.moments)]
             risen = self._launched(self.end.ended)
-            gone = float(falls[self._emptied() & ~risen & here].sum())
+            gone = float(falls[self._emptied & ~risen & here].sum())
             after = now + (float(rises[risen & here].sum()) - gone) * pue
             found.append(Change(f"power of {site.name} at most", power_text(now), power_text(max(peaks)), power_text(after)))
         return found
@@ -136,6 +137,7 @@ class _Scene:
         return self._marked((step.node, gpu) for number in numbers if (step := self.steps[number]).order["op"] == "launch"
                             for gpu in step.order["gpus"])
 
+    @cached_property
     def _emptied(self) -> np.ndarray:
         """GPUs of which no worker is left after the plan, though there is one now, (G,) bool."""
         leaving = {step.worker for step in self.steps if step.order["op"] in LEAVING}
@@ -162,7 +164,7 @@ class _Scene:
         takes = {step.worker: self._takes_mib(step) for step in self.steps if step.order["op"] == "launch"}
         peaks = [now + self._taken(moment.begun, takes) - float(np.nan_to_num(used[self._freed(moment.ended)]).sum())
                  for moment in (self.now, *self.moments)]
-        after = now + self._taken(self.end.ended, takes) - float(np.nan_to_num(used[self._emptied()]).sum())
+        after = now + self._taken(self.end.ended, takes) - float(np.nan_to_num(used[self._emptied]).sum())
         where = self.fleet.roster.nodes[nodes[0]].name if len(nodes) == 1 else f"{len(nodes)} nodes"
         worst = float("nan") if np.isnan(peaks).any() else max(peaks)
         return [Change(f"GPU memory of {where}", mib_text(now), mib_text(worst), mib_text(after))]
@@ -172,9 +174,12 @@ class _Scene:
 
     def _freed(self, ended: frozenset[int]) -> np.ndarray:
         """GPUs of workers that have surely gone by then and shared them with nobody, (G,) bool."""
-        gone = {self.steps[number].worker for number in ended if self.steps[number].order["op"] in LEAVING}
-        return self._emptied() & self._marked((worker.node, gpu) for worker in self.fleet.workers if worker.name in gone
-                                              for gpu in worker.gpus)
+        return self._emptied & self._held_by(self.steps[number].worker for number in ended if self.steps[number].order["op"] in LEAVING)
+
+    def _held_by(self, names: Iterable[str]) -> np.ndarray:
+        """GPUs that these workers hold now, (G,) bool."""
+        found = [self.workers[name] for name in names if name in self.workers]
+        return self._marked((worker.node, gpu) for worker in found if worker.state not in GONE for gpu in worker.gpus)
 
     def _takes_mib(self, step: Step) -> float:
         """MiB that a launched worker takes; NaN unknown."""
@@ -192,12 +197,12 @@ class _Scene:
         if not touched:
             return []
         prices = self._prices()
-        gone = {moment: {self.steps[number].worker for number in moment.ended if self.steps[number].order["op"] in LEAVING}
-                for moment in (self.now, *self.moments, self.end)}
-        held = {moment: self._marked((worker.node, gpu) for worker in self.fleet.workers
-                                     if worker.state not in GONE and worker.name not in names for gpu in worker.gpus)
-                for moment, names in gone.items()}
-        cost = [float(prices[held[moment] | self._launched(moment.begun)].sum()) for moment in (self.now, *self.moments, self.end)]
+        leaving = {number: step.worker for number, step in enumerate(self.steps) if step.order["op"] in LEAVING}
+        staying = self._held_by(set(self.workers) - set(leaving.values()))
+        cost = []
+        for moment in (self.now, *self.moments, self.end):
+            there = self._held_by(name for number, name in leaving.items() if number not in moment.ended)
+            cost.append(float(prices[staying | there | self._launched(moment.begun)].sum()))
         worst = float("nan") if np.isnan(cost).any() else max(cost)
         return [Change("$/h of GPUs in use", *(number_text(value, 2) for value in (cost[0], worst, cost[-1])))]
 

@@ -14,7 +14,7 @@ import numpy as np
 from opsconsole.core.fleet import LIVE, REACH_WORDS, Fleet, Model, Worker
 from opsconsole.core.moments import Moment, moment_of_each, moments
 from opsconsole.core.power import added_w, over_budget, power_refusal, rises_w
-from opsconsole.core.room import GONE, free_gpus, promised_by, room_of_gpus
+from opsconsole.core.room import free_gpus, promised_by, room_of_gpus
 from opsconsole.core.steps import Step
 from opsconsole.core.targets import gpus_text, ready_names
 
@@ -57,10 +57,15 @@ def out_refusal(fleet: Fleet, model: str, leaving: Collection[str], outside: Col
     return f"{len(new) + len(others)} workers of {model} would be out at once, max_unavailable is {limit}{more}"
 
 
-def ready_at(fleet: Fleet, steps: Sequence[Step], moment: Moment) -> Counter[str]:
-    """How many workers of each model are surely ready at a moment of a plan."""
-    workers = {worker.name: worker for worker in fleet.workers}
-    ready = Counter({model: len(ready_names(fleet, model)) for model in fleet.workers_of_model})
+def ready_at(fleet: Fleet, steps: Sequence[Step], moments: Sequence[Moment]) -> dict[Moment, Counter[str]]:
+    """How many workers of each model are surely ready at each moment of a plan."""
+    meant = {step.worker for step in steps}
+    workers = {worker.name: worker for worker in fleet.workers if worker.name in meant}
+    now = Counter({model: len(ready_names(fleet, model)) for model in fleet.workers_of_model})
+    return {moment: _ready_then(steps, moment, workers, now.copy()) for moment in moments}
+
+
+def _ready_then(steps: Sequence[Step], moment: Moment, workers: dict[str, Worker], ready: Counter[str]) -> Counter[str]:
     for number in moment.begun:
         step = steps[number]
         worker = workers.get(step.worker)
@@ -77,7 +82,7 @@ def with_floors(fleet: Fleet, steps: Sequence[Step]) -> tuple[Step, ...]:
     """The steps, each drain with how many ready workers of its model the plan promises to leave at that moment: the minimum where it is
     kept, and one where any is left. So a drain is not begun when what should have come instead has not."""
     workers, minima = {worker.name: worker for worker in fleet.workers}, {model.name: model.min_ready for model in fleet.roster.models}
-    left = {moment: ready_at(fleet, steps, moment) for moment in moments(steps)}
+    left = ready_at(fleet, steps, moments(steps))
     kept = []
     for step, moment in zip(steps, moment_of_each(steps), strict=True):
         if step.order["op"] == "drain" and step.worker in workers:
@@ -96,12 +101,12 @@ def plan_refusal(fleet: Fleet, steps: Sequence[Step], under_way: Collection[Step
     started = [step for step in under_way if step.order.get("op") == "launch"]
     now = {model.name: len(ready_names(fleet, model.name)) for model in fleet.roster.models}
     has_launch = any(step.order["op"] == "launch" for step in steps)
-    for moment in moments(steps):
+    ready_then = ready_at(fleet, steps, moments(steps))
+    for moment, ready in ready_then.items():
         begun = [steps[number] for number in sorted(moment.begun)]
         refusal = over_budget(fleet, added_w(fleet, (*begun, *started), rises)) if has_launch else ""
         if refusal:
             return refusal
-        ready = ready_at(fleet, steps, moment)
         for model in fleet.roster.models:
             if ready[model.name] < min(now[model.name], model.min_ready):
                 return _minimum_text(model, ready[model.name], now[model.name])
@@ -155,7 +160,7 @@ def _drain_refusal(fleet: Fleet, row: int, step: Step, under_way: list[Step], en
         return _minimum_text(minimum, left, len(ready))
     if left < step.order.get("keep_ready", 0):
         return f"{worker.model} would have {left} ready workers, the plan was to keep {step.order['keep_ready']}"
-    outside = out_names(fleet, worker.model) | {name for name in leaving if seen.get(name, "STOPPED") not in GONE}
+    outside = out_names(fleet, worker.model) | {name for name in leaving if seen.get(name) in ("READY", *OUT)}
     return out_refusal(fleet, worker.model, {worker.name}, outside - {worker.name})
 
 

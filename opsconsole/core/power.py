@@ -1,14 +1,18 @@
-"""What sites draw and may still draw: every launch is reckoned with its GPUs at their limit, because that is what they may take."""
+"""What sites draw and may still draw: every launch is reckoned with its GPUs at their limit, because that is what they may take.
+
+A plan asks the same of one fleet again and again, so the answers for the fleets asked about last are kept: a Fleet never changes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 import numpy as np
 
 from opsconsole.core.fleet import Fleet, Site
 from opsconsole.core.headlines import fresh_gpus
-from opsconsole.core.speeds import chip_of
+from opsconsole.core.speeds import chips_of
 from opsconsole.core.steps import Step
 from opsconsole.physics import CHIPS
 
@@ -22,7 +26,12 @@ def drawn_w(fleet: Fleet, site: Site) -> float:
 
 def reckoned_w(fleet: Fleet, site: Site) -> float:
     """What all GPUs of a site must be reckoned to draw now at the feed, its PUE included, in W; see `draws_w`."""
-    return float(np.sum(draws_w(fleet)[at_site(fleet, site.name)])) * pue_of(site)
+    return _reckoned_w(fleet, site.name) * pue_of(site)
+
+
+@lru_cache(maxsize=64)
+def _reckoned_w(fleet: Fleet, site: str) -> float:
+    return float(np.sum(draws_w(fleet)[at_site(fleet, site)]))
 
 
 def allowed_w(fleet: Fleet, site: Site) -> float | None:
@@ -36,12 +45,14 @@ def pue_of(site: Site) -> float:
     return site.pue or 1.0
 
 
+@lru_cache(maxsize=64)
 def at_site(fleet: Fleet, name: str) -> np.ndarray:
     """Which GPUs are at a site, (G,) bool."""
     here = np.array([node.site == name for node in fleet.roster.nodes], dtype=bool)
     return here[fleet.roster.gpu_node] if here.size else np.zeros(0, bool)
 
 
+@lru_cache(maxsize=2)
 def limits_w(fleet: Fleet) -> np.ndarray:
     """What each GPU may draw, (G,): its enforced limit, else the highest it can be set to, else its chip's rating; 0 when none is known."""
     limit = fleet.gpu("power_limit_w")
@@ -49,12 +60,14 @@ def limits_w(fleet: Fleet) -> np.ndarray:
     return np.where(np.isnan(limit), _of_chips(fleet, "rated_w", 0.0), limit)
 
 
+@lru_cache(maxsize=2)
 def draws_w(fleet: Fleet) -> np.ndarray:
     """What each GPU draws, (G,): as last heard, for a node that is silent may be at work; its limit where that was never told."""
     drawn = fleet.gpu("power_w")
     return np.where(np.isnan(drawn), limits_w(fleet), drawn)
 
 
+@lru_cache(maxsize=2)
 def rises_w(fleet: Fleet) -> np.ndarray:
     """By how much each GPU may still rise to its limit, (G,)."""
     return np.maximum(limits_w(fleet) - draws_w(fleet), 0.0)
@@ -68,7 +81,7 @@ def falls_w(fleet: Fleet) -> np.ndarray:
 
 def _of_chips(fleet: Fleet, figure: str, unknown: float) -> np.ndarray:
     """A figure of the data sheet for each GPU, (G,)."""
-    told = np.array([CHIPS.get(chip_of(fleet.roster, row), {}).get(figure, unknown) for row in range(len(fleet.roster.nodes))])
+    told = np.array([CHIPS.get(chip, {}).get(figure, unknown) for chip in chips_of(fleet.roster)])
     return told[fleet.roster.gpu_node] if told.size else np.zeros(0)
 
 

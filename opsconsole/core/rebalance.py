@@ -15,9 +15,10 @@ from opsconsole.core.fleet import Fleet, Worker
 from opsconsole.core.guards import plan_refusal, with_floors
 from opsconsole.core.launch import launch_step, new_names
 from opsconsole.core.moments import chained
-from opsconsole.core.moves import HELPS_S, Class, Counts, Situation, best_counts
+from opsconsole.core.moves import Counts, best_counts
 from opsconsole.core.place import Place, place
 from opsconsole.core.room import promised_by
+from opsconsole.core.situation import HELPS_S, Class, Situation
 from opsconsole.core.steps import Drain, Plan, Rebalance, Step
 from opsconsole.core.targets import model_meant, named
 from opsconsole.core.wording import number_text, power_text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cached_property
+from functools import cached_property, lru_cache
 from statistics import median
 
 from opsconsole.core.fleet import Fleet, Roster, Worker
@@ -24,6 +24,12 @@ def chip_of(roster: Roster, row: int) -> str:
     return next((chip for chip in CHIPS if chip in name.upper()), said)
 
 
+@lru_cache(maxsize=2)
+def chips_of(roster: Roster) -> tuple[str, ...]:
+    """Chip of each node, by row; kept for the roster asked for last, because a plan asks many times."""
+    return tuple(chip_of(roster, row) for row in range(len(roster.nodes)))
+
+
 def bandwidth_gb_s(chip: str) -> float:
     return BANDWIDTH_GB_S.get(chip, min(BANDWIDTH_GB_S.values()))
 
@@ -35,9 +41,9 @@ class Speeds:
         self._fleet = fleet
 
     @cached_property
-    def chips(self) -> list[str]:
+    def chips(self) -> tuple[str, ...]:
         """Chip of each node, by row."""
-        return [chip_of(self._fleet.roster, row) for row in range(len(self._fleet.roster.nodes))]
+        return chips_of(self._fleet.roster)
 
     @cached_property
     def measured(self) -> dict[tuple[str, str], float]:

@@ -1,9 +1,12 @@
 """Acting from a script: the plan first, a yes, the receipt, and an exit code for every end."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
+from opsconsole.core.plan import make_plan
+from opsconsole.core.steps import Cap, Cordon, Drain, Rebalance, Rollout, Stop, Uncordon
 from tests.cli.standin import StandIn, renamed, word
 from tests.telemetry import fleet_of, worker_fields
 
@@ -153,3 +156,53 @@ def test_undrain_takes_a_held_worker_back(opsconsole):
     session = StandIn(fleet_of({"n1": [worker_fields("w1", state="DRAINING")]}), answers=[word("w1", text="takes requests again")])
     code, out, err = opsconsole("undrain", "w1", "--yes", session=session)
     assert code == 0 and "takes requests again" in out and "let w1 on n1 take requests again" in err
+
+
+@pytest.mark.parametrize("arguments, intent", [
+    (("stop", "w1"), Stop(("w1",))),
+    (("cordon", "n1", "n2"), Cordon(("n1", "n2"))),
+    (("uncordon", "n1"), Uncordon(("n1",))),
+    (("rebalance",), Rebalance()),
+    (("rebalance", "--model", MODEL, "--objective", "cost"), Rebalance(MODEL, "cost")),
+    (("rollout", MODEL, "--to", "v2", "--deadline", "90s", "--on-deadline", "extend"), Rollout(MODEL, "v2", 90.0, "extend")),
+    (("cap", "n1", "--watts", "300"), Cap("n1", 300.0)),
+    (("cap", "ams1", "--restore"), Cap("ams1", None)),
+    (("drain", "w1", "--on-deadline", "extend"), Drain(("w1",), 600.0, "extend")),
+], ids=lambda value: value[0] if isinstance(value, tuple) else "")
+def test_what_is_typed_is_what_is_planned(opsconsole, arguments, intent):
+    session = StandIn(SERVING)
+    asked = []
+    session.plan = lambda typed: asked.append(typed) or make_plan(SERVING, typed)
+    opsconsole(*arguments, "--plan", session=session)
+    assert replace(asked[0], actor="") == intent
+
+
+def test_a_plan_says_which_step_waits_for_which(opsconsole):
+    two = renamed(fleet_of({"n1": [worker_fields("w1"), worker_fields("w2", gpus=[1])], "n2": [worker_fields("w3")]}))
+    _, out, _ = opsconsole("drain", "n1", "--plan", session=StandIn(two))
+    assert "2. drain w2 on n1, then stop it (after that)" in out
+    _, out, _ = opsconsole("drain", "n1", "--plan", "--json", session=StandIn(two))
+    plan = json.loads(out)["plan"]
+    assert [step["after"] for step in plan["steps"]] == [[], [1]]
+    assert plan["changes"][0] == {"what": f"ready workers of {MODEL}", "now": "3", "during": "1", "after": "1"}
+
+
+def test_where_nothing_needs_to_move_nobody_is_asked(opsconsole):
+    session = StandIn(PRODUCTION)
+    code, out, err = opsconsole("rebalance", session=session)
+    assert (code, out, session.acted) == (0, "", []) and "nothing needs to move" in err
+    code, out, _ = opsconsole("rebalance", "--json", session=session)
+    assert code == 0 and json.loads(out)["plan"]["steps"] == []
+
+
+@pytest.mark.parametrize("typed, acted", [(MODEL, 1), ("y", 0)])
+def test_a_rollout_in_production_asks_for_the_model(opsconsole, keyboard, typed, acted):
+    keyboard(typed)
+    session = StandIn(PRODUCTION)
+    opsconsole("rollout", MODEL, "--to", "v2", session=session)
+    assert len(session.acted) == acted
+
+
+def test_a_cap_says_either_watts_or_restore(opsconsole):
+    for arguments in (("cap", "n1"), ("cap", "n1", "--watts", "300", "--restore"), ("cap", "n1", "--watts", "0")):
+        assert opsconsole(*arguments, session=StandIn(SERVING))[0] == 2

@@ -14,32 +14,42 @@ from tests.telemetry import linked, roster, sampled, tick, worker_fields
 
 NODES, MODELS = ("n1", "n2", "n3", "n4"), ("a", "b", "c")
 STATES = ("READY",) * 6 + ("STARTING", "NOT_READY", "DRAINING", "DRAINED", "STOPPED", "FAILED")
-figure = some.one_of(some.none(), some.sampled_from((0, 1, 3, 40, 1e6)))
-watts = some.sampled_from((None, 0, 90, 300, 650, 700))
+LOADS = (
+    {"running": 4, "queue_depth": 30, "tokens_per_s": 120.0, "requests_per_s": 2.0, "slots": 4},
+    {"running": 0, "queue_depth": 0, "tokens_per_s": 0.0, "requests_per_s": 0.0, "slots": 4},
+    {"running": 1, "queue_depth": 0, "tokens_per_s": 40.0, "requests_per_s": 1.0, "slots": 4},
+    {"running": None, "queue_depth": None, "tokens_per_s": None, "requests_per_s": None, "slots": None},
+    {"running": 1e6, "queue_depth": 1e6, "tokens_per_s": 2000.0, "requests_per_s": 0.0, "slots": 0},
+)
+PRICES = {"H100": 2.0, "L40S": 0.5}
 
 models = some.tuples(*(
     some.builds(
-        Model, some.just(name), some.sampled_from(("jax", "jax", "vllm")), some.just("v1"), gpus=some.sampled_from((1, 1, 2, 4)),
-        min_ready=some.integers(0, 3),
+        Model, some.just(name), some.sampled_from(("jax",) * 7 + ("vllm",)), some.just("v1"), gpus=some.sampled_from((1, 1, 2, 4)),
+        min_ready=some.sampled_from((0, 0, 1, 2)),
     ) for name in MODELS[:2]
 ), some.builds(Model, some.just("c"), gpu_share=some.sampled_from((0.3, 0.5, 1.0)), min_ready=some.integers(0, 1)))
 sites = some.sampled_from((
-    (), (Site("s1"), Site("s2")), (Site("s1", power_budget_kw=0.0), Site("s2", power_budget_kw=3.0, pue=1.3)),
-    (Site("s1", power_budget_kw=4.0, price_per_gpu_hour={"H100": 2.0, "L40S": 0.5}), Site("s2", price_per_gpu_hour={"H100": 9.0})),
-    (Site("s1", power_budget_kw=6.5), Site("s2", power_budget_kw=1.0)),
+    (), (Site("s1"), Site("s2")), (Site("s1", power_budget_kw=0.0), Site("s2", power_budget_kw=5.0, pue=1.3)),
+    (Site("s1", power_budget_kw=8.0, price_per_gpu_hour=PRICES), Site("s2", price_per_gpu_hour={"H100": 9.0})),
+    (Site("s1", price_per_gpu_hour=PRICES), Site("s2", price_per_gpu_hour={"H100": 9.0, "L40S": 9.0})),
+    (Site("s1", power_budget_kw=3.0), Site("s2", power_budget_kw=8.0)),
 ))
 worker = some.fixed_dictionaries({
     "model": some.sampled_from((*MODELS, "stranger")), "state": some.sampled_from(STATES),
-    "gpus": some.sampled_from(([0], [1], [2], [3], [0, 1], [2, 3], [], [7])), "running": figure, "queue_depth": figure,
-    "tokens_per_s": some.sampled_from((None, 0.0, 80.0, 120.0, 2000.0)), "requests_per_s": some.sampled_from((None, 0.0, 2.0)),
-    "slots": some.sampled_from((None, 0, 4)), "ttft_p95_ms": some.sampled_from((None, 40.0)),
+    "gpus": some.sampled_from(("own",) * 8 + ([0, 1], [2, 3], [], [7])),
+    "load": some.sampled_from((0, 0, 0, 1, 1, 1, 2, 2, 3, 4)),
+    "ttft_p95_ms": some.sampled_from((None, 40.0)),
     "checkpoint": some.sampled_from(("", "v1", "v2")),
 })
 node = some.fixed_dictionaries({
-    "workers": some.lists(worker, max_size=5), "gpus": some.sampled_from((0, 1, 4, 4, 4)), "lost": some.sampled_from((False,) * 5 + (True,)),
-    "cordon": some.sampled_from((False,) * 5 + (True,)), "power_w": watts, "power_limit_w": watts, "used": some.sampled_from((None, 500, 9e4)),
-    "site": some.sampled_from(("s1", "s1", "s2", "")), "chip": some.sampled_from(("H100", "L40S", "odd", "")), "rack": some.sampled_from("xy"),
-    "errors": some.sampled_from(({}, {}, {"0": "GPU is lost"})),
+    "workers": some.lists(worker, max_size=4), "gpus": some.sampled_from((4, 4, 4, 4, 1, 0)),
+    "lost": some.sampled_from((False,) * 11 + (True,)),
+    "cordon": some.sampled_from((False,) * 7 + (True,)), "used": some.sampled_from((500, 500, 500, 500, None, 9e4)),
+    "power_w": some.sampled_from((300, 300, 300, 650, 90, 0, None)), "power_limit_w": some.sampled_from((700, 700, 350, None, 0)),
+    "site": some.sampled_from(("s1", "s1", "s2", "")), "chip": some.sampled_from(("H100", "L40S", "odd", "")),
+    "rack": some.sampled_from("xy"),
+    "errors": some.sampled_from(({}, {}, {}, {"0": "GPU is lost"})),
 })
 
 
@@ -47,7 +57,7 @@ node = some.fixed_dictionaries({
 def fleets(draw) -> Fleet:
     drawn = {name: draw(node) for name in NODES}
     facts = tuple(NodeFacts(name, one["site"], one["rack"], one["chip"]) for name, one in drawn.items())
-    policy = Policy(draw(some.sampled_from((0, 1, 1, 2))), draw(some.sampled_from((0.0, 10.0))))
+    policy = Policy(draw(some.sampled_from((0, 1, 1, 1, 2, 2))), draw(some.sampled_from((0.0, 10.0))))
     parts = replace(roster(NODES), nodes=facts, sites=draw(sites), models=draw(models), policy=policy)
     events = [event for name, one in drawn.items() for event in _events(name, one)]
     if draw(some.booleans()):
@@ -56,8 +66,9 @@ def fleets(draw) -> Fleet:
 
 
 def _events(name, one):
-    gpu = {row: {"power_w": one["power_w"], "power_limit_w": one["power_limit_w"], "mem_used_mib": one["used"]} for row in range(one["gpus"])}
-    workers = [worker_fields(f"{fields['model']}-{name}-{number}", **fields) for number, fields in enumerate(one["workers"])]
+    values = {"power_w": one["power_w"], "power_limit_w": one["power_limit_w"], "mem_used_mib": one["used"]}
+    gpu = dict.fromkeys(range(one["gpus"]), values)
+    workers = [_worker(name, number, **fields) for number, fields in enumerate(one["workers"])]
     cordon = {"reason": "fan", "actor": "ann", "at": 1.0} if one["cordon"] else None
     yield linked(name, gpus=one["gpus"])
     yield sampled(name, gpus=one["gpus"], gpu=gpu, workers=workers, gpu_errors=one["errors"], cordon=cordon)
@@ -65,14 +76,19 @@ def _events(name, one):
         yield Lost(name, 101.0, HUNG, "silent")
 
 
+def _worker(node, number, load, gpus, **fields):
+    return worker_fields(f"{fields['model']}-{node}-{number}", gpus=[number] if gpus == "own" else gpus, **LOADS[load], **fields)
+
+
 def names_in(fleet: Fleet):
-    known = [*NODES, *(worker.name for worker in fleet.workers), "ghost"]
-    return some.lists(some.sampled_from(known), min_size=1, max_size=3).map(tuple)
+    workers = [worker.name for worker in fleet.workers] or ["ghost"]
+    wild = some.lists(some.sampled_from((*NODES, *workers, "ghost")), min_size=1, max_size=3).map(tuple)
+    return some.one_of(some.sampled_from(workers).map(lambda name: (name,)), some.sampled_from(NODES).map(lambda name: (name,)), wild)
 
 
 @some.composite
 def intents(draw, fleet: Fleet):
-    names, model = names_in(fleet), some.sampled_from((*MODELS, "ghost"))
+    names, model = names_in(fleet), some.sampled_from((*MODELS * 3, "ghost"))
     at_deadline = some.sampled_from(("hold", "extend", "migrate", "abort"))
     return draw(some.one_of(
         some.builds(Launch, model, some.sampled_from(("", "", *NODES)), some.just(()), some.sampled_from((1, 2, 5, 0, 10**9))),
@@ -81,7 +97,7 @@ def intents(draw, fleet: Fleet):
         some.builds(Cordon, names), some.builds(Uncordon, names),
         some.builds(Rebalance, some.sampled_from(("", "", *MODELS)), some.sampled_from(("queue", "power", "cost"))),
         some.builds(Rollout, model, some.sampled_from(("v2", "v1", ""))),
-        some.builds(Cap, some.sampled_from((*NODES, "s1", "s2", "moon")), some.sampled_from((None, 0.0, 250.0, 1200.0, 3000.0, 1e9))),
+        some.builds(Cap, some.sampled_from((*NODES, "s1", "s2", "moon")), some.sampled_from((None, 0.0, 300.0, 1200.0, 5000.0, 1e9))),
     ))
 
 

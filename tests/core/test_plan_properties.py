@@ -3,7 +3,7 @@
 from collections import Counter
 
 import numpy as np
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as some
 
 from opsconsole.core.guards import step_refusal
@@ -13,7 +13,8 @@ from opsconsole.core.steps import Undo
 from opsconsole.core.undo import make_undo
 from tests.core.random_fleets import fleets, intents, under_ways
 
-many = settings(max_examples=250, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None)
+many = settings(max_examples=50, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None,
+                phases=(Phase.generate,))
 
 
 class Walk:
