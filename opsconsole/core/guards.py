@@ -134,7 +134,7 @@ def _launch_refusal(fleet: Fleet, row: int, step: Step, under_way: list[Step], e
     if step.order["engine"] not in fleet.roster.engines:
         return engine_refusal(fleet, step.order["model"], step.order["engine"])
     gone = {other.worker for other in ended if other.order["op"] in LEAVING}
-    room = room_of_gpus(fleet, promised_by(under_way), gone)
+    room = room_of_gpus(fleet, promised_by(fleet, under_way), gone)
     if gone:  # their memory may be in use in the last sample, though it was proven to be released
         own = {fleet.roster.gpu_row.get((worker.node, gpu)) for worker in fleet.workers if worker.name in gone for gpu in worker.gpus}
         room[sorted(own - {None} - set(fleet.gpu_errors))] = 1.0

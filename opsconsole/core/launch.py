@@ -26,7 +26,7 @@ def plan_launch(fleet: Fleet, intent: Launch, under_way: Collection[Step]) -> Pl
         return Plan(intent, title, refusal=f"a plan starts 1 to {COUNT_LIMIT} workers, not {intent.count}")
     if refusal := engine_refusal(fleet, model.name, model.engine):
         return Plan(intent, title, refusal=refusal)
-    promised = promised_by(under_way)
+    promised = promised_by(fleet, under_way)
     places = _chosen(fleet, model, intent, promised) if intent.node else place(fleet, model, intent.count, promised)
     if isinstance(places, str):
         return Plan(intent, title, refusal=places)

@@ -34,7 +34,7 @@ def plan_rebalance(fleet: Fleet, intent: Rebalance, under_way: Collection[Step])
         model, refusal = model_meant(fleet, intent.model)
         if model is None:
             return Plan(intent, title, refusal=refusal)
-    situation = Situation(fleet, promised_by(under_way), under_way, intent.objective, intent.model)
+    situation = Situation(fleet, promised_by(fleet, under_way), under_way, intent.objective, intent.model)
     work = _Work(situation, under_way, best_counts(situation))
     work.settle()
     steps = work.ordered()

@@ -116,7 +116,7 @@ class _Work:
     def _spare_place(self) -> Place | None:
         if self.spare:
             return self.spare.pop()
-        promised = promised_by([*self.under_way, *self.steps])
+        promised = promised_by(self.fleet, [*self.under_way, *self.steps])
         leaving = {step.worker for step in self.steps if step.order["op"] == "drain"}
         found = place(self.fleet, self.model, 1, promised, leaving)
         return found[0] if found else None

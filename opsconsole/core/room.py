@@ -20,9 +20,15 @@ Promised = Mapping[tuple[str, int], float]
 """Shares of GPUs that are meant for workers which are not there yet, by (node, index)."""
 
 
-def promised_by(steps: Collection[Step]) -> dict[tuple[str, int], float]:
-    """The GPUs that launches take: whole while they are under way, because their worker may be there already."""
-    return {(step.node, gpu): 1.0 for step in steps if step.order.get("op") == "launch" for gpu in step.order.get("gpus", ())}
+def promised_by(fleet: Fleet, steps: Collection[Step]) -> dict[tuple[str, int], float]:
+    """The shares of GPUs that launches take whose workers are not there yet; those of the others count as taken already."""
+    there = {worker.name for worker in fleet.workers if worker.state not in GONE}
+    promised: dict[tuple[str, int], float] = {}
+    for step in steps:
+        if step.order.get("op") == "launch" and step.worker not in there:
+            for gpu in step.order.get("gpus", ()):
+                promised[step.node, gpu] = promised.get((step.node, gpu), 0.0) + step.order.get("gpu_share", 1.0)
+    return promised
 
 
 def room_of_gpus(fleet: Fleet, promised: Promised, leaving: Collection[str] = ()) -> np.ndarray:

@@ -93,7 +93,7 @@ class _Work:
         if refusal := engine_refusal(self.fleet, model.name, model.engine):
             return refusal
         leaving = {other.worker for other in self.steps if other.order["op"] in LEAVING}
-        room = room_of_gpus(self.fleet, promised_by([*self.under_way, *self.steps]), leaving)
+        room = room_of_gpus(self.fleet, promised_by(self.fleet, [*self.under_way, *self.steps]), leaving)
         free = free_gpus(self.fleet, row, room, model.gpu_share)
         if not set(gpus) <= set(free):
             return f"{step.worker} was on GPU {gpus_text(gpus)} of {step.node}; free there now: {gpus_text(free) or 'none'}"

@@ -79,3 +79,10 @@ def test_a_cap_stays_within_what_the_gpus_can():
     step = step_of(fleet_of(), Cap("n1", 300.0))
     assert step_refusal(fleet_of(), step) == ""
     assert "200 to 700 W" in step_refusal(fleet_of(), replace(step, order={**step.order, "watts": 900.0}))
+
+
+def test_workers_that_share_a_gpu_may_start_side_by_side():
+    shared = fleet_of(models=(Model("demo", gpu_share=0.5),))
+    first, second = make_plan(shared, Launch("demo", "n1", (0, 0), 2)).steps
+    assert step_refusal(shared, second, [first]) == ""
+    assert "no longer free" in step_refusal(shared, second, [first, replace(first, worker="demo-9")])
