@@ -59,7 +59,8 @@ class Node:
         return [(run["state"], [one["state"] for one in run["steps"]]) for run in self.journal.runs()]
 
 
-FLEET = fleet_of({"n1": [worker_fields("demo-1", generation=4), worker_fields("demo-2", gpus=[1])]}, models=())
+PAIR = [worker_fields("demo-1", generation=4), worker_fields("demo-2", gpus=[1])]
+FLEET = fleet_of({"n1": PAIR}, models=(), policy=Policy(max_unavailable=2))
 DRAIN = make_plan(FLEET, Drain(("demo-1",), actor="ana", reason="fan"))
 
 
