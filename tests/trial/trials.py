@@ -40,6 +40,8 @@ class Trial:
         """When a console sees that a link was cut."""
         self.era = dict.fromkeys(pairs, 0)
         """Counts connections: what was said in one is not heard in the next."""
+        self.linked_in = dict.fromkeys(pairs, -1)
+        """The connection that a console has been told of."""
 
     def run(self) -> None:
         for self.now in range(1, FAULTY_S + QUIET_S):
@@ -99,7 +101,9 @@ class Trial:
             if self.now >= self.noticed_at[pair]:
                 console.is_linked[name] = False
             return
-        was_linked, console.is_linked[name] = console.is_linked[name], True
+        # a connection that broke is made anew, also where nobody had seen that it was broken
+        was_linked = console.is_linked[name] and self.linked_in[pair] == self.era[pair]
+        console.is_linked[name], self.linked_in[pair] = True, self.era[pair]
         if self.random.random() < 0.8 or not was_linked:
             console.see(self.nodes[name], self.now)
         if not was_linked:
