@@ -8,17 +8,24 @@ Console to node, on the agent's standard input:
      "slots": N, "max_len": N, "host": ADDRESS, "port": 0 | N}
     {"op": "drain", "id": ID, "worker": NAME, "deadline_s": S, "on_deadline": "hold" | "extend" | "migrate" | "abort"}
     {"op": "undrain" | "stop", "id": ID, "worker": NAME}    take requests again; stop one that has nothing in flight
-    {"op": "cancel", "id": ID, "worker": NAME}              end a worker that is still starting, and its launch
+    {"op": "cancel", "id": ID, "worker": NAME}              end a worker that was never ready, and its launch (detail {"cancelled": true})
     {"op": "cordon", "id": ID, "reason": TEXT} | {"op": "uncordon", "id": ID}
-    {"op": "cap", "id": ID, "gpus": [ROW, ...], "watts": W | null}    W a GPU; null: what it was before the first cap
-    {"op": "anchors", "id": ID}                             the audit heads that were left here
+    {"op": "cap", "id": ID, "gpus": [ROW, ...], "watts": W | null}    W a GPU; null: what it was before the first cap. All of them or
+                                                            none; detail {"gpus", "limits_w", "before_w"}
+    {"op": "anchors", "id": ID}                             the audit heads that were left here: detail {"anchors": [the newest 40, oldest
+                                                            first: {"audit", "seq", "hash", "at", "order", "by"}], "kept": N}
 Every order may carry, and those of the console do:
     "actor": TEXT                                           who wants it
-    "generation": N | null                                  of the worker, as last seen (null: no such worker); the node refuses an order
-                                                            (detail {"conflict": true}) when it has taken another since. The same id again
-                                                            is the same order: it is answered, never done twice
-    "anchor": {"audit": ID, "seq": N, "hash": HEX}          head of the audit, kept by the node
-A launch of another engine than jax carries "engine_spec" (see ENGINE_SPEC).
+    "generation": N | null                                  of the worker, as last seen; the node refuses an order when it has taken another
+                                                            since: detail {"conflict": true, "by": TEXT, "order": ID, "age_s": S}. null: the
+                                                            node has no worker of that name. The same id again is the same order: it is
+                                                            answered (a refusal too), or joined while it is under way, never done twice.
+                                                            Each order that is taken makes the next generation, also one without the field
+    "anchor": {"audit": ID, "seq": N, "hash": HEX}          head of the audit, kept by the node (the last 1000)
+A launch of another engine than jax carries "engine_spec" (see ENGINE_SPEC); one that shares its GPUs "gpu_share": 0..1. Its answers tell
+detail {"phase": "preflight" | one of WORKER_PHASES | "cache hit" | "first token", "elapsed_s": S} as each begins; the last one tells
+"restarts", and "log" when it failed. A drain's last answer is its receipt: detail {"in_flight_at_start", "finished", "moved", "aborted",
+"seconds"} and "proof", or "held": true with "in_flight" (null: unknown), or "orphans": [PID, ...] of what outlived its worker.
 
 Node to console, on its standard output, after the line MAGIC:
     {"t": "facts", ...}     what does not change each second; sent first and again whenever it changes (see FACTS)
@@ -80,8 +87,11 @@ WORKER_FIELDS = (
 
 ENGINE_SPEC = ("argv", "env", "ready_path", "drain_path", "metrics_path", "metrics", "term_limit_s")
 """How a node starts and asks a worker of an engine that it does not know. argv: list of texts in which {port}, {host} and {gpus} stand for
-what the node chose; env: {NAME: TEXT}; ready_path: 200 there means it takes work; drain_path: null when it knows no drain and is
-drained by the router alone; metrics: {our name: [its names, newest first]}; term_limit_s: how long it may take to end after SIGTERM."""
+what the node chose, and of which the first is a program; env: {NAME: TEXT}, none of which may change what program runs (PATH, HOME,
+LD_*, PYTHONPATH); ready_path: 200 there means it takes work; drain_path: a POST there drains it and one to the same path with "un" before
+its last part takes it back, null when it knows no drain and is drained by the router alone; metrics: {our name, with or without
+METRICS_PREFIX: [its names in full, newest first]}; term_limit_s: how long it may take to end after SIGTERM. CUDA_VISIBLE_DEVICES is set
+for it as for ours; a worker that answers POST /v1/completions has to give one token before its launch is told to be READY."""
 
 WORKER_STATES = ("PENDING", "STARTING", "READY", "NOT_READY", "DRAINING", "DRAINED", "STOPPING", "STOPPED", "FAILED")
 WORKER_PHASES = ("spawn", "import", "load", "compile", "warm")

@@ -29,7 +29,10 @@ DISMISS_LIMIT_S = 2.0
 
 
 def start_kept(records, record, argv, variables):
-    """The record of the worker that a new keeper has started, saved. Raises OSError when it could not be."""
+    """The record of the worker that a new keeper has started, saved. Raises OSError when it could not be.
+
+    The keeper is on record before it is told what to start: whoever clears up finds it, even if this agent ends now.
+    """
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # a folder, or the agent's zip
     log = os.open(record.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOFOLLOW, 0o600)
     try:
@@ -39,8 +42,15 @@ def start_kept(records, record, argv, variables):
         )
     finally:
         os.close(log)
+    record.keeper = [keeper.pid, processes.start_time(keeper.pid)]
+    try:
+        records.save(record)
+    except OSError:
+        keeper.kill()
+        raise
     said = _ask(keeper, {"argv": argv, "record": record.as_dict()})
     if "record" not in said:
+        records.forget(record.name)
         raise OSError(said.get("error") or "the worker's keeper ended at once")
     return Record(**said["record"])
 
@@ -99,15 +109,17 @@ class Keeper:
 
     def begin(self):
         """The first start: the record, saved. Raises OSError."""
-        record = self._record
-        record.keeper = [os.getpid(), processes.start_time(os.getpid())]
+        if signal.SIGTERM in signal.sigpending():
+            raise OSError("ended before it was started")
         self._start()
         try:
-            self._records.save(record)
+            record = self._records.update(self._record, pid=self._record.pid, start_time=self._record.start_time)
         except OSError:
             self._child.kill()
-            self._child.wait()
             raise
+        if record is None:
+            self._child.kill()
+            raise OSError("forgotten while it was started")
         return record
 
     def _start(self):

@@ -22,8 +22,8 @@ def start_refusal(run: Run, number: int, now: Ticked) -> tuple[str, bool]:
     if at_it - LETS_GO.get(step.order["op"], set()):
         return f"another run is at work on {step.worker}", True
     begun = [one.step for other, one in enumerate(run.steps) if other != number and one.state in UNDER_WAY]
-    ended = [one.step for one in run.steps if one.state == "DONE"]
-    return _exchange_refusal(run, step, now.fleet) or step_refusal(now.fleet, step, [*now.others, *now.left, *begun], ended), False
+    done = [one.step for one in run.steps if one.state == "DONE"]
+    return _exchange_refusal(run, step, now.fleet) or step_refusal(now.fleet, step, [*now.others, *now.left, *begun], done), False
 
 
 def _exchange_refusal(run: Run, step: Step, fleet: Fleet) -> str:

@@ -11,6 +11,7 @@ from opsconsole.gateway.balancer import Seat
 from opsconsole.gateway.continuation import DATA, MOVES_LIMIT, Continuation
 from opsconsole.gateway.fairness import Ticket
 
+OF_A_STREAM = ("content-type", "cache-control")
 ENDINGS = (b"data: [DONE]", b"data:[DONE]")
 
 Answered = tuple[web.StreamResponse, str]
@@ -18,7 +19,7 @@ Answered = tuple[web.StreamResponse, str]
 
 
 class Passage:
-    """From the client to one worker, or, for a stream that can be resumed, to several in turn."""
+    """From the client to one worker, or, for an answer that can be resumed, to several in turn."""
 
     def __init__(
         self, request: web.Request, body: bytes, ticket: Ticket, continuation: Continuation | None, on_first_bytes: Callable[[], None]
@@ -30,6 +31,12 @@ class Passage:
         """The stream to the client, once it has begun."""
         self._body = body
         self._continuation = continuation
+        self._headers: dict[str, str] = {}
+
+    @property
+    def is_under_way(self) -> bool:
+        """A worker has begun it, and what it made is not lost."""
+        return self.response is not None or bool(self._continuation and self._continuation.moves)
 
     def body_for(self, seat: Seat) -> bytes:
         """What this worker is sent: the client's own words, unless it can resume or has to."""
@@ -41,9 +48,11 @@ class Passage:
         answer_id = self._continuation.answer_id if self._continuation else None
         return {"X-Request-Id": answer_id} if answer_id else {}
 
-    def begin(self, headers: dict[str, str]) -> None:
-        """Begin the stream to the client, if it has not begun before."""
-        if self.response is None:
+    def begin(self, headers: dict[str, str], seat: Seat) -> None:
+        """Begin the stream to the client, if it has not begun before; an answer that is gathered goes out in one piece at its end."""
+        if self._continuation and self._continuation.gathered and seat.worker.resumes:
+            self._headers = {name: value for name, value in headers.items() if name.lower() not in OF_A_STREAM}
+        elif self.response is None:
             self.response = web.StreamResponse(headers=headers)
 
     async def _write(self, content: bytes) -> None:
@@ -58,16 +67,18 @@ class Passage:
         reason = "the stream ended early"
         whole, heard = False, _Heard(self._clock, upstream.content)
         try:
-            if not self.response.prepared:
+            if self.response is not None and not self.response.prepared:
                 await self.response.prepare(self.request)
             try:
                 whole = await (self._copy_events(heard, going_on) if going_on else self._copy_lines(heard))
             except aiohttp.ClientPayloadError as error:
                 reason = str(error) or type(error).__name__
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                reason = f"it sent what is no event ({type(error).__name__})"
             if whole:
                 seat.pace.learn(sent_s, heard.first_s, heard.events, self._clock())
-                await self.response.write_eof()
-                return self.response, "ok"
+            if whole or (going_on and going_on.is_said):
+                return await self._end(b"" if whole else going_on.rest())
             said = going_on.failure if going_on else ""
             if going_on and self._may_move():
                 return None
@@ -75,11 +86,23 @@ class Passage:
         except ConnectionResetError:
             return self.response, "cancelled"
 
+    async def _end(self, rest: bytes) -> Answered:
+        if self.response is None:
+            answer = self._continuation.gathered.whole(self._continuation.usage)
+            return web.json_response(answer, headers=self._headers), "ok"
+        await self.response.write(rest)
+        await self.response.write_eof()
+        return self.response, "ok"
+
     async def refused(self, worker: str, status: int) -> Answered | None:
         """A further worker does not go on: if the fault is its own, another may."""
         if status >= 500 and self._may_move():
             return None
         return await self.end_with_error(f"worker {worker} would not go on with it (status {status})")
+
+    def may_move_from(self, seat: Seat) -> bool:
+        """Whether another worker may go on where this one died without a word."""
+        return bool(self._continuation and seat.worker.resumes and self._may_move())
 
     def _may_move(self) -> bool:
         if self._continuation.moves == MOVES_LIMIT:
@@ -88,7 +111,9 @@ class Passage:
         return True
 
     async def end_with_error(self, message: str) -> Answered:
-        """The stream can not go on: its client has to hear it, not to guess it."""
+        """The answer can not go on: its client has to hear it, not to guess it. Raises Refusal where nothing was sent yet."""
+        if self.response is None:
+            raise refusals.broken_off(message)
         try:
             await self.response.write(refusals.error_event("broken", message))
             self.response.force_close()

@@ -3,7 +3,7 @@
 The journey: read the body for its model; get a ticket; wait for a worker; send the body to it. If the worker cannot be reached,
 or answers 503 or 429, it has not begun: the worker rests and the request queues again at its old place. From any other answer on,
 the request is that worker's, and whatever comes of it is passed on as it is: a second worker never gets it. There is one way
-further: a stream of a worker that can be resumed goes on at another one, from the very next token (see `continuation`).
+further: an answer of a worker that can be resumed goes on at another one, from the very next token (see `continuation`).
 """
 
 import asyncio
@@ -103,48 +103,56 @@ class Proxy:
             raise refusals.too_late(asked.model, error.late_s) from None
 
     async def _serve(self, passage: Passage) -> tuple[web.StreamResponse, str]:
-        """Give the request to workers until one has answered it; a stream may take several."""
-        ticket = passage.ticket
-        while True:
+        """Give the request to workers until one has answered it; an answer that can be resumed may take several."""
+        answered = None
+        while answered is None:
             try:
-                seat = await self._take(ticket)
+                answered = await self._try_one(passage, await self._take(passage))
             except refusals.Refusal as refusal:
-                if passage.response is None:
+                if not passage.is_under_way:
                     raise
                 return await passage.end_with_error(str(refusal))
-            sent_s = self._loop.time()
-            waited_s = sent_s - ticket.arrived_s
-            try:
-                upstream = await self._begin(passage, seat)
-                if upstream:
-                    if passage.response is None:
-                        self._metrics.queue_wait_s.labels(ticket.model).observe(waited_s)
-                    async with upstream:
-                        answered = await self._pass_on(passage, upstream, seat, sent_s)
-                    if answered:
-                        return answered
-                    self._metrics.moves.labels(ticket.model, seat.worker.name).inc()
-                    # It waits for the next worker as long as any request may; its deadline was for the first bytes.
-                    ticket.arrived_s, ticket.deadline_s = self._loop.time(), math.inf
-                else:
-                    self._metrics.retries.labels(ticket.model, seat.worker.name).inc()
-                self._desk.rest(seat)
-            finally:
-                self._desk.release(seat)
+        return answered
 
-    async def _take(self, ticket: Ticket) -> Seat:
+    async def _try_one(self, passage: Passage, seat: Seat) -> tuple[web.StreamResponse, str] | None:
+        """What one worker made of it; None: nothing that was not kept, and another one may have it."""
+        ticket, sent_s = passage.ticket, self._loop.time()
+        waited_s, was_under_way = sent_s - ticket.arrived_s, passage.is_under_way
+        try:
+            upstream = await self._begin(passage, seat)
+            if upstream:
+                if not was_under_way:
+                    self._metrics.queue_wait_s.labels(ticket.model).observe(waited_s)
+                async with upstream:
+                    answered = await self._pass_on(passage, upstream, seat, sent_s)
+                if answered:
+                    return answered
+                self._metrics.moves.labels(ticket.model, seat.worker.name).inc()
+                # It waits for the next worker as long as any request may; its deadline was for the first bytes.
+                ticket.arrived_s, ticket.deadline_s = self._loop.time(), math.inf
+            else:
+                self._metrics.retries.labels(ticket.model, seat.worker.name).inc()
+            self._desk.rest(seat)
+            return None
+        finally:
+            self._desk.release(seat)
+
+    async def _take(self, passage: Passage) -> Seat:
+        ticket = passage.ticket
         try:
             return await self._desk.take(ticket)
         except QueueFull:
             raise refusals.queue_full(ticket.model) from None
         except TimeoutError:
             self._metrics.expired.labels(ticket.model).inc()
+            if passage.is_under_way:
+                raise refusals.not_taken_over(ticket.model, self._desk.queue_timeout_s) from None
             if self._loop.time() >= ticket.deadline_s:
                 raise refusals.expired(ticket.model) from None
             raise refusals.queue_timeout(ticket.model, self._desk.queue_timeout_s) from None
 
     async def _begin(self, passage: Passage, seat: Seat) -> aiohttp.ClientResponse | None:
-        """Send the request to the worker. None: it has certainly not begun it."""
+        """Send the request to the worker. None: it has certainly not begun it, or another worker can make the same of it."""
         request = passage.request
         headers = {name: value for name, value in request.headers.items() if name.lower() not in HELD_BACK}
         try:
@@ -154,8 +162,8 @@ class Proxy:
         except UNREACHED:
             return None
         except aiohttp.ClientError as error:
-            if passage.response is not None:
-                return None  # it made nothing of it: what it may have begun is nobody's
+            if passage.may_move_from(seat):
+                return None  # what it may have begun is nobody's: another one makes the same
             raise refusals.broken(seat.worker.name, _say(error)) from error
         if upstream.status in NOT_BEGUN:
             upstream.close()
@@ -170,9 +178,9 @@ class Proxy:
         headers = {name: value for name, value in upstream.headers.items() if name.lower() not in HELD_BACK}
         headers["X-Opsconsole-Worker"] = worker
         if upstream.status == 200 and upstream.content_type == "text/event-stream":
-            passage.begin(headers)
+            passage.begin(headers, seat)
             return await passage.copy(upstream, seat, sent_s)
-        if passage.response is not None:
+        if passage.is_under_way:
             return await passage.refused(worker, upstream.status)
         try:
             answer = await upstream.read()

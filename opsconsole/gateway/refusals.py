@@ -52,6 +52,10 @@ def queue_timeout(model: str, waited_s: float) -> Refusal:
     return Refusal(504, "queue_timeout", f"no worker of {model!r} took the request within {waited_s:g} s; none has begun it")
 
 
+def not_taken_over(model: str, waited_s: float) -> Refusal:
+    return Refusal(502, "broken", f"the answer was cut, and no worker of {model!r} took it over within {waited_s:g} s")
+
+
 def too_late(model: str, late_s: float) -> Refusal:
     message = f"no worker of {model!r} would answer by X-Deadline-Ms, by about {late_s:.1f} s; none has begun it"
     return Refusal(503, "too_late", message, retry_after_s=max(1, math.ceil(late_s)))
@@ -63,6 +67,10 @@ def expired(model: str) -> Refusal:
 
 def stopping() -> Refusal:
     return Refusal(503, "stopping", "the gateway is stopping", retry_after_s=1)
+
+
+def broken_off(message: str) -> Refusal:
+    return Refusal(502, "broken", message)
 
 
 def broken(worker: str, reason: str) -> Refusal:

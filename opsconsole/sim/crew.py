@@ -35,10 +35,16 @@ class SimWorker:
     order: dict[str, Any] | None = None
     """The order under way, None when there is none."""
     in_flight_at_start: int = 0
+    until_s: float = 0.0
+    """How long its drain may take; `extend` moves it on."""
+    in_flight_before: int = 0
+    """At the deadline before."""
     told: str = ""
     """The phase last spoken of."""
     checkpoint: str = ""
     generation: int = 0
+    share: float = 1.0
+    """Of each of its GPUs."""
 
 
 class Place(NamedTuple):
@@ -51,6 +57,7 @@ class Place(NamedTuple):
     rows: list[int]
     chip: str
     slots: int
+    checkpoint: str
 
 
 Answer = tuple[int, dict[str, Any]]
@@ -76,7 +83,10 @@ class Crew:
             self._pids += 1
             port = FIRST_PORT + self._pids % 20_000
             added.append(
-                SimWorker(place.name, place.model, place.node, place.gpus, place.rows, place.slots, port, self._pids, at, since=at)
+                SimWorker(
+                    place.name, place.model, place.node, place.gpus, place.rows, place.slots, port, self._pids, at, since=at,
+                    checkpoint=place.checkpoint,
+                )
             )
         self.workers += added
         self.changes += 1
@@ -84,6 +94,11 @@ class Crew:
         speeds = [REQUESTS_PER_S_OF_CHIP[place.chip] * len(place.gpus) for place in places]
         self.service.add(models, speeds, [place.slots for place in places])
         return added
+
+    def launch(self, place: Place, order: dict[str, Any], at: float, share: float) -> SimWorker:
+        (worker,) = self.add([place], at)
+        worker.order, worker.share, worker.checkpoint = order, share, str(order.get("checkpoint") or place.checkpoint)
+        return worker
 
     def claims(self) -> tuple[np.ndarray, np.ndarray]:
         """(GPUs that workers hold, as rows of the whole fleet; the index of the worker that holds each), both (claims,)."""
@@ -106,7 +121,8 @@ class Crew:
     def drain(self, index: int, order: dict[str, Any], at: float) -> None:
         worker = self.workers[index]
         worker.state, worker.phase, worker.order, worker.since = "DRAINING", None, order, at
-        worker.in_flight_at_start = self.service.in_flight(index)
+        worker.in_flight_at_start = worker.in_flight_before = self.service.in_flight(index)
+        worker.until_s = float(order.get("deadline_s") or 0.0)
         self.service.is_open[index] = 0.0
 
     def advance(self, at: float) -> list[Answer]:
@@ -116,13 +132,15 @@ class Crew:
             worker = self.workers[index]
             if worker.state == "STARTING":
                 said.extend(self._start(index, at))
+            elif worker.state == "DRAINING" and not worker.order:
+                worker.state = "DRAINING" if self.service.in_flight(index) else "DRAINED"
             elif worker.state == "DRAINING":
                 said.extend(self._drain_on(index, at))
             elif worker.state == "STOPPED" and at - worker.since > STOPPED_KEPT_S:
-                self._remove(index)
+                self.remove(index)
         return said
 
-    def _remove(self, index: int) -> None:
+    def remove(self, index: int) -> None:
         self.changes += 1
         del self.workers[index]
         self.service.remove(index)
@@ -143,27 +161,34 @@ class Crew:
 
     def _drain_on(self, index: int, at: float) -> Iterator[Answer]:
         worker, left = self.workers[index], self.service.in_flight(index)
-        order = worker.order or {}
-        finished = max(0, worker.in_flight_at_start - left)
-        detail = {"in_flight_at_start": worker.in_flight_at_start, "finished": finished, "seconds": round(at - worker.since, 2)}
+        order, seconds = worker.order or {}, round(at - worker.since, 2)
+        on_deadline = order.get("on_deadline", "hold")
+        counts = {
+            "in_flight_at_start": worker.in_flight_at_start, "finished": max(0, worker.in_flight_at_start - left), "moved": 0, "aborted": 0,
+            "seconds": seconds,
+        }
+        proof = f"pid {worker.pid} is gone, port {worker.port} is closed, GPU memory is back"
+        if seconds >= worker.until_s > 0 and on_deadline == "extend" and left < worker.in_flight_before:
+            worker.until_s, worker.in_flight_before = worker.until_s + float(order["deadline_s"]), left
         if left == 0:
-            yield from _say(worker, True, True, "stopped", **detail, proof=f"pid {worker.pid} is gone, port {worker.port} is closed")
-            self._stop(worker, at)
-        elif at - worker.since < float(order.get("deadline_s") or 0.0):
+            yield from _say(worker, True, True, "stopped", **counts, proof=proof)
+            self.stop(index, at)
+        elif seconds < worker.until_s:
             yield from _say(worker, True, False, f"{left} in flight", in_flight=left)
-        elif order.get("on_deadline") == "migrate":
-            yield from _say(worker, True, True, f"stopped, {left} moved", **detail, moved=left, proof=f"pid {worker.pid} is gone")
-            self._stop(worker, at)
-        elif order.get("on_deadline") == "abort":
-            yield from _say(worker, True, True, f"aborted with {left} in flight", **detail, aborted=left)
-            self._stop(worker, at)
-        elif worker.order:
-            yield from _say(worker, False, True, f"deadline: {left} in flight; held", **detail, held=True, in_flight=left)
+        elif on_deadline == "migrate":
+            yield from _say(worker, True, True, "stopped", **{**counts, "moved": left}, proof=proof)
+            self.stop(index, at)
+        elif on_deadline == "abort":
+            yield from _say(worker, True, True, f"aborted with {left} in flight", **{**counts, "aborted": left}, proof=proof)
+            self.stop(index, at)
+        else:
+            yield from _say(worker, False, True, f"deadline: {left} in flight; held", **counts, held=True, in_flight=left)
             worker.order = None
 
-    @staticmethod
-    def _stop(worker: SimWorker, at: float) -> None:
-        worker.state, worker.order, worker.since = "STOPPED", None, at
+    def stop(self, index: int, at: float) -> None:
+        worker = self.workers[index]
+        worker.state, worker.phase, worker.order, worker.since = "STOPPED", None, None, at
+        self.service.is_open[index] = 0.0
 
 
 def _say(worker: SimWorker, ok: bool, done: bool, text: str, **detail: Any) -> Iterator[Answer]:
@@ -171,5 +196,5 @@ def _say(worker: SimWorker, ok: bool, done: bool, text: str, **detail: Any) -> I
         yield worker.node, answer(worker.order, ok, done, text, **detail)
 
 
-def answer(order: dict[str, Any], ok: bool, done: bool, text: str, **detail: Any) -> dict[str, Any]:
+def answer(order: dict[str, Any], ok: bool, done: bool, text: str, /, **detail: Any) -> dict[str, Any]:
     return {"t": "answer", "id": order.get("id", ""), "ok": ok, "done": done, "text": text, "detail": detail}

@@ -31,6 +31,8 @@ class Gpus:
         self.lost = np.zeros(count, bool)
         self.occupied = np.zeros(count, bool)
         self.temp_c = self.inlet_c + RISE_C * self.chip["idle_w"] / self.chip["rated_w"]
+        self.pace = np.ones(count)
+        """Share of their full speed that power and heat leave, (G,)."""
         self.energy_j = random.uniform(1e7, 1e9, count)
         self.columns = np.full((len(GPU_COLUMNS), count), np.nan)
 
@@ -40,6 +42,7 @@ class Gpus:
         power_w, self.temp_c, clock_mhz, capped, thermal = step(
             self.chip, load, self.temp_c, self.limit_w, inlet_c, dt_s, lowest=np.minimum, highest=np.maximum
         )
+        self.pace = (1.0 - 0.7 * thermal) / np.sqrt(1.0 + capped)
         self.energy_j += power_w * dt_s
         mem_mib = MEM_IDLE_MIB + self.occupied * MEM_SHARE_OF_WORKER * self.chip["mem_mib"]
         nothing = np.zeros(len(load))

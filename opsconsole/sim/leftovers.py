@@ -13,11 +13,21 @@ from typing import Any
 TERM_LIMIT_S = 3.0
 KILL_LIMIT_S = 3.0
 POLL_S = 0.05
+ROUNDS_LIMIT = 5
 
 
 def end_workers(directory: Path) -> int:
-    """SIGTERM, then SIGKILL, to every process recorded under `directory`. Returns how many were alive."""
-    return end_processes(_records(directory))
+    """SIGTERM, then SIGKILL, to every process recorded under `directory`. Returns how many were alive.
+
+    More than once, since a keeper that was in the middle of a start has recorded its worker only then.
+    """
+    total = 0
+    for _ in range(ROUNDS_LIMIT):
+        ended = end_processes(_records(directory))
+        total += ended
+        if not ended:
+            break
+    return total
 
 
 def end_processes(records: list[dict[str, Any]]) -> int:

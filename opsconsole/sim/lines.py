@@ -26,6 +26,7 @@ class SampleLine(msgspec.Struct, tag="sample", tag_field="t", gc=False):
     gpu_errors: dict
     procs: list
     workers: list
+    cordon: dict | None
 
 
 encode = msgspec.json.Encoder().encode

@@ -58,21 +58,22 @@ class Service:
         capacity = np.bincount(self.model, self.capacity_per_s, len(self.surge))
         self.mean_demand_per_s = MEAN_SHARE * np.where(capacity > 0, capacity, 2.0)
 
-    def advance(self, at: float, dt_s: float) -> None:
+    def advance(self, at: float, dt_s: float, pace: np.ndarray) -> None:
+        """pace: (W,) 0..1, what the limits of its GPUs leave of each worker's speed."""
         self.sway = 0.98 * self.sway + self.random.normal(0.0, 0.012, len(self.sway))
         self.weight = np.clip(self.weight + self.random.normal(0.0, 0.01, len(self.weight)), 0.7, 1.3)
         demand = self.mean_demand_per_s * day_share(at) * self.surge * (1.0 + self.sway)
         weights = self.weight * self.is_open * self.capacity_per_s
         total = np.bincount(self.model, weights, len(self.surge))[self.model]
         arrivals = np.divide(demand[self.model] * weights, total, out=np.zeros(len(weights)), where=total > 0)
-        self._serve(arrivals, dt_s)
+        self._serve(arrivals, self.capacity_per_s * pace, dt_s)
 
-    def _serve(self, arrivals: np.ndarray, dt_s: float) -> None:
+    def _serve(self, arrivals: np.ndarray, capacity_per_s: np.ndarray, dt_s: float) -> None:
         """arrivals: (W,) requests a second."""
         waiting = self.backlog + arrivals * dt_s
-        done = np.minimum(waiting, self.capacity_per_s * dt_s)
+        done = np.minimum(waiting, capacity_per_s * dt_s)
         self.backlog = waiting - done
-        share = done / np.maximum(self.capacity_per_s * dt_s, 1e-9)
+        share = done / np.maximum(capacity_per_s * dt_s, 1e-9)
         self.busy = share
         # a queue forms before the capacity is reached, as arrivals come in bunches (M/M/1, kept finite)
         bunch = share**4 / (1.03 - share) * self.random.uniform(0.6, 1.4, len(share))
@@ -84,7 +85,7 @@ class Service:
         self.tokens_total += np.rint(done * TOKENS_PER_REQUEST)
         self.prompt_tokens_total += np.rint(done * PROMPT_TOKENS_PER_REQUEST)
         self.kv_used_pct = 100.0 * np.minimum(0.06 + 0.86 * share, 1.0)
-        self._time(share, 1000.0 * self.queue_depth / np.maximum(self.capacity_per_s, 1e-9))
+        self._time(share, 1000.0 * self.queue_depth / np.maximum(capacity_per_s, 1e-9))
 
     def _time(self, share: np.ndarray, wait_ms: np.ndarray) -> None:
         noise = self.random.uniform(0.95, 1.05, len(share))

@@ -11,7 +11,8 @@ import numpy as np
 
 from opsconsole.physics import CHIPS
 from opsconsole.protocol import NODE_COLUMNS, PROTOCOL_VERSION
-from opsconsole.sim.crew import Crew, Place, answer
+from opsconsole.sim.crew import Crew, Place
+from opsconsole.sim.desk import Desk
 from opsconsole.sim.gpus import MEM_SHARE_OF_WORKER, Gpus
 from opsconsole.sim.lines import SampleLine, encode, worker_lines
 
@@ -46,6 +47,7 @@ class World:
         self.chips = [spec.chip if spec.chip in CHIPS else "H100" for spec in self.specs]
         self.gpus = Gpus([chip for chip, count in zip(self.chips, counts, strict=True) for _ in range(count)], self.random)
         self.crew = Crew([model.name for model in self.models], self.random)
+        self.desk = Desk(self)
         self.silent: set[int] = set()
         self.cut: set[int] = set()
         self.ticks = 0
@@ -53,7 +55,7 @@ class World:
         self._procs: dict[int, list] = {}
         self._procs_of_change = -1
         self._staff()
-        self.crew.service.advance(self.at, 1.0)
+        self.crew.service.advance(self.at, 1.0, self._pace())
         self.gpus.warm_up(self._load())
         self.advance(1.0)
 
@@ -71,25 +73,32 @@ class World:
                     free = free[need:] if need <= len(free) else free[: len(free) - 1]
                     continue
                 numbers[model.name] += 1
-                places.append(self._place(f"{model.name}-{numbers[model.name]}", model, row, free[:need]))
+                places.append(self.place(f"{model.name}-{numbers[model.name]}", model, row, free[:need]))
                 free = free[need:]
         for index, _ in enumerate(self.crew.add(places, self.at)):
             self.crew.open(index)
         self.crew.service.settle_demand()
 
-    def _place(self, name: str, model: Any, row: int, gpus: list[int]) -> Place:
+    def place(self, name: str, model: Any, row: int, gpus: list[int]) -> Place:
         rows = [int(self.gpu_start[row]) + gpu for gpu in gpus]
-        return Place(name, model.name, row, gpus, rows, self.chips[row], model.slots)
+        return Place(name, model.name, row, gpus, rows, self.chips[row], model.slots, getattr(model, "checkpoint", ""))
 
     def advance(self, dt_s: float) -> None:
         """Let time pass: requests come and are served, GPUs warm up, orders go on."""
         self.at += dt_s
         self.ticks += 1
         for row, message in self.crew.advance(self.at):
-            self._answers.setdefault(row, deque()).append(encode(message))
-        self.crew.service.advance(self.at, dt_s)
+            self.say(row, message)
+        self.crew.service.advance(self.at, dt_s, self._pace())
         self.gpus.advance(self._load(), dt_s)
         self._prepare()
+
+    def _pace(self) -> np.ndarray:
+        """How fast each worker is for the limits of its GPUs, (W,); the slowest GPU sets the pace."""
+        pace = np.ones(len(self.crew.workers))
+        rows, claimants = self.crew.claims()
+        np.minimum.at(pace, claimants, self.gpus.pace[rows])
+        return pace
 
     def _load(self) -> np.ndarray:
         """Share of each GPU's compute that its worker asks for, (G,)."""
@@ -132,7 +141,7 @@ class World:
             errors = {str(gpu): "LOST: GPU is lost (simulated)" for gpu in np.flatnonzero(self.gpus.lost[gpus]).tolist()}
         return encode(SampleLine(
             self.ticks, wall, mono, self.gpus.columns[:, gpus].tolist(), self._node_columns[:, row].tolist(), errors,
-            self._procs.get(row, []), self._workers.get(row, []),
+            self._procs.get(row, []), self._workers.get(row, []), self.desk.cordons.get(row),
         ))
 
     def take_answers(self, row: int) -> Iterable[bytes]:
@@ -145,48 +154,12 @@ class World:
     def order(self, node: str, order: Mapping[str, Any]) -> None:
         """An order of the protocol to a node; it is answered as time passes."""
         row = self.row[node]
-        verbs = {"launch": self._launch, "drain": self._drain, "undrain": self._undrain}
-        refusal = verbs.get(order.get("op"), _not_known)(row, dict(order))
-        if refusal:
-            self._answer(row, order, False, refusal)
+        self.desk.take(row, dict(order))
 
-    def _answer(self, row: int, order: Mapping[str, Any], ok: bool, text: str, **detail: Any) -> None:
-        self._answers.setdefault(row, deque()).append(encode(answer(dict(order), ok, True, text, **detail)))
-
-    def _launch(self, row: int, order: dict[str, Any]) -> str:
-        model = next((model for model in self.models if model.name == order.get("model")), None)
-        gpus = [int(gpu) for gpu in order.get("gpus", ())]
-        taken = {gpu for worker in self.crew.workers if worker.node == row and worker.state != "STOPPED" for gpu in worker.gpus}
-        if model is None:
-            return f"there is no model {order.get('model')}"
-        if self.crew.index_of(row, order["worker"]) is not None:
-            return f"{order['worker']} is alive already"
-        if taken & set(gpus) or not all(0 <= gpu < self.gpu_start[row + 1] - self.gpu_start[row] for gpu in gpus):
-            return f"GPU {', '.join(map(str, gpus))} is taken or does not exist"
-        (worker,) = self.crew.add([self._place(order["worker"], model, row, gpus)], self.at)
-        worker.order = order
-        return ""
-
-    def _drain(self, row: int, order: dict[str, Any]) -> str:
-        index = self.crew.index_of(row, order.get("worker", ""))
-        if index is None:
-            return f"no worker {order.get('worker')} on this node"
-        if self.crew.workers[index].order:
-            return "another order has this worker"
-        self.crew.drain(index, order, self.at)
-        return ""
-
-    def _undrain(self, row: int, order: dict[str, Any]) -> str:
-        index = self.crew.index_of(row, order.get("worker", ""))
-        if index is None or self.crew.workers[index].state != "DRAINING":
-            return f"{order.get('worker')} is not draining"
-        drain = self.crew.workers[index].order
-        if drain:
-            self._answer(row, drain, False, "taken back by an undrain", taken_back=True)
-        self.crew.workers[index].order = None
-        self.crew.open(index)
-        self._answer(row, order, True, "admits requests again")
-        return ""
+    def say(self, row: int, message: dict[str, Any]) -> None:
+        """An answer of a node, handed out with its next lines."""
+        self.desk.keep(row, message)
+        self._answers.setdefault(row, deque()).append(encode(message))
 
     def fault(self, kind: str, node: str, gpu: int | None = None, on: bool = True) -> None:
         """Break something, or mend it (on=False). kind: lost and hot (of one GPU, or all of the node), silent, cut (of the node)."""
@@ -219,7 +192,3 @@ class World:
             self.gpus.lost[gpus][gpu] = True
         for gpu, warmer_c in troubles.get("hot", {}).items():
             self.gpus.hot_c[gpus][int(gpu)] = float(warmer_c)
-
-
-def _not_known(row: int, order: dict[str, Any]) -> str:
-    return f"a simulated node does not know {order.get('op')}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from opsconsole.core.run import Run
 from opsconsole.core.steps import Intent, Plan, Progress
-from opsconsole.tui.runs import Pace, RunShown, begun, newest_first
+from opsconsole.tui.runs import Pace, RunShown, begun, can_undo, newest_first
 
 if TYPE_CHECKING:
     from opsconsole.core.fleet import Fleet
@@ -165,5 +165,6 @@ class Acting:
         return next((run for run in self.runs if run.id == run_id), None)
 
     def last_run(self) -> Run | None:
-        """The newest of all, whoever began it: what an undo without a choice takes back."""
-        return max(self.runs, key=lambda run: run.began_at, default=None)
+        """The newest that is not over or has done something, whoever began it: what an undo without a choice takes back."""
+        runs = [run for run in self.runs if run.state in ("OPEN", "INTERRUPTED") or can_undo(run)]
+        return max(runs, key=lambda run: run.began_at, default=None)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from opsconsole.core.steps import Cap, Cordon, Drain, Intent, Rebalance, Rollout, Stop, Uncordon, Undo, Undrain
 
 if TYPE_CHECKING:
+    from opsconsole.core.run import Run
     from opsconsole.tui.screens.view import View
 
 _OUT = ("DRAINING", "DRAINED")
@@ -59,16 +60,27 @@ def cap(view: View) -> None:
 
 def undo(view: View) -> None:
     """Let what is chosen take requests again when it is draining; else take the last run back."""
-    leaving = _draining(view)
+    leaving = _draining(view, set(targets(view)))
     run = view.app.acting.last_run()
     if leaving:
         _ask(view, Undrain(leaving), "")
+    elif run is None:
+        view.app.say("no run is known to undo")
     else:
-        _ask(view, Undo(run.id) if run else None, "no run is known to undo")
+        take_back(view, run)
 
 
-def _draining(view: View) -> tuple[str, ...]:
-    names = set(targets(view)) if view.view_name != "plans" else set()
+def take_back(view: View, run: Run) -> None:
+    """Undo what a run has done; of one that is under way, let the workers that it drains take requests again."""
+    leaving = _draining(view, {step.step.worker for step in run.steps}) if run.state == "OPEN" else ()
+    if run.state == "OPEN" and not leaving:
+        acting = view.app.acting
+        view.app.say(f"{run.plan.title} is under way: {acting.key('cancel')} on the plans screen ({acting.key('plans')}) cancels it")
+    else:
+        _ask(view, Undrain(leaving) if leaving else Undo(run.id), "")
+
+
+def _draining(view: View, names: set[str]) -> tuple[str, ...]:
     workers = view.frame.fleet.workers if view.frame else ()
     return tuple(sorted(worker.name for worker in workers if worker.state in _OUT and names & {worker.name, worker.node}))
 

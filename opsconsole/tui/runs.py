@@ -78,7 +78,7 @@ class RunShown:
             return f"◌ {'not heard of' if self.lost else 'interrupted'} · {done} done · {self.plans} plans · esc closes"
         if self.trouble:
             return "✖ nothing was done · esc closes"
-        undo = f" · {self.undo} undo" if self.undo else ""
+        undo = f" · {self.undo} undo" if self.undo and can_undo(self.run) else ""
         if self.failed:
             return f"✖ ended · {self.failed} of {len(states)} failed{undo} · esc closes"
         if "HELD" in states:
@@ -129,6 +129,11 @@ class Pace:
         return in_flight * (at - since[0]) / (since[1] - in_flight)
 
 
+def can_undo(run: Run) -> bool:
+    """Whether it has done anything that an undo could take back."""
+    return any(step.state in ("DONE", "HELD") for step in run.steps)
+
+
 def expected_s(runs: Iterable[Run], step: Step) -> float | None:
     """How long starting a worker of that model usually took; None for other steps and for the first of its kind."""
     if step.order.get("op") != "launch":
@@ -141,19 +146,27 @@ def expected_s(runs: Iterable[Run], step: Step) -> float | None:
     return median(took) if took else None
 
 
-def facts_of(step: StepRun, fleet: Fleet | None, pace: Pace, now: float, expected: float | None) -> str:
-    """What is known of a step beside its words: in flight, phase, time taken, expected and left."""
+def facts_of(step: StepRun, fleet: Fleet | None, pace: Pace, now: float, runs: Iterable[Run]) -> str:
+    """What is known of a step beside its words: in flight, phase, time taken, left, and expected from earlier runs."""
     if step.state not in UNDER_WAY:
         return age_text(step.ended_at - step.began_at) if step.began_at is not None and step.ended_at is not None else ""
-    worker = next((known for known in fleet.heard_workers if known.name == step.step.worker), None) if fleet else None
+    worker = _worker_of(step.step, fleet) if fleet is not None else None
     parts = _draining(step, worker, pace, now) if step.step.order.get("op") == "drain" else []
     if worker is not None and worker.state == "STARTING" and worker.phase:
         parts.append(worker.phase)
     if step.began_at is not None:
-        deadline = step.step.order.get("deadline_s")
+        deadline, expected = step.step.order.get("deadline_s"), expected_s(runs, step.step)
         of = f" of about {age_text(expected)}" if expected else (f" of {age_text(deadline)}" if deadline else "")
         parts.append(age_text(now - step.began_at) + of)
     return " · ".join(parts)
+
+
+def _worker_of(step: Step, fleet: Fleet) -> Worker | None:
+    """As its node last said; None when the node does not answer."""
+    row = fleet.roster.node_row.get(step.node)
+    if row is None or not fleet.answering[row]:
+        return None
+    return next((worker for worker in fleet.workers_of_node.get(step.node, ()) if worker.name == step.worker), None)
 
 
 def _draining(step: StepRun, worker: Worker | None, pace: Pace, now: float) -> list[str]:

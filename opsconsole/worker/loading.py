@@ -158,9 +158,11 @@ def _on_device(cache: Any, split: "Split | None") -> Any:
 
     if jax.default_backend() == "cpu":  # numpy's zeros cost nothing there, and nothing is compiled to make them
         return split.put(cache, split.cache) if split else jax.device_put(cache)
-    lies = split.cache if split else jax.tree.map(lambda leaf: None, cache)
     # Gigabytes of zeros are made where they are needed; sending them there would take seconds.
-    return jax.tree.map(lambda leaf, where: jnp.zeros(leaf.shape, leaf.dtype, device=where), cache, lies, is_leaf=lambda x: x is None)
+    def zeros(where: Any, part: Any) -> Any:
+        return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype, device=where), part)
+
+    return jax.tree.map(zeros, split.cache, cache) if split else zeros(None, cache)
 
 
 def _dtype(options: Options) -> Any:

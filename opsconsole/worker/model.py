@@ -1,13 +1,18 @@
 """The transformer itself: pure functions from tokens and a cache to logits and the cache with those tokens added.
 
 Shape letters: T tokens of a prefill, B slots of a decode step, N prompts, H hidden, K key heads, G query heads of one
-key head, D head width, S positions of a slot. The cache is (keys, values), each a list of one array a layer: with layers
-unrolled and apart, XLA updates each in place, which a stacked array in a scan does not allow. Keys are (slots, K, D, S)
-and values (slots, K, S, D), so that both products of the attention run along rows: twice as fast on a CPU at long reach.
+key head, D head width, S positions of a segment. Activations are columns, features before tokens, and a product is `weights @ x`
+with weights as a checkpoint has them, (out, in): a CPU does that two to four times as fast as `x @ weights` when tokens are few.
+
+The cache is (keys, values), each a list of one tuple of arrays a layer, an
+array for each segment of positions: with layers unrolled and apart, XLA updates each in place, which a stacked array in a scan
+does not allow; and a step that needs only the first positions reads whole arrays, where a slice of one would be copied first.
+Keys are (slots, K, D, S) and values (slots, K, S, D), so that both products of the attention run along rows.
 """
 
 import math
-from typing import Any
+from functools import reduce
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,16 +20,20 @@ import numpy as np
 
 from .config import ModelConfig, Rope
 
-Cache = tuple[list[jax.Array], list[jax.Array]]
+Cache = tuple[list[tuple[jax.Array, ...]], list[tuple[jax.Array, ...]]]
+SEGMENT_ENDS = (128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536)
+"""Where a segment of the cache ends and the next begins; the last one ends with the slot."""
 MASKED = -1e30
 """Finite, so that a row with nothing to attend to (padding) gives numbers instead of NaN."""
 
 
 def empty_cache(config: ModelConfig, slots: int, max_len: int, dtype: Any) -> Cache:
     """Zeros for every layer, in numpy so that nothing is compiled to make them."""
-    keys = (slots, config.kv_heads, config.head_dim, max_len)
-    values = (slots, config.kv_heads, max_len, config.head_dim)
-    return ([np.zeros(keys, dtype) for _ in range(config.layers)], [np.zeros(values, dtype) for _ in range(config.layers)])
+    ends = [end for end in SEGMENT_ENDS if end < max_len] + [max_len]
+    sizes = np.diff([0, *ends]).tolist()
+    keys = [tuple(np.zeros((slots, config.kv_heads, config.head_dim, size), dtype) for size in sizes) for _ in range(config.layers)]
+    values = [tuple(np.zeros((slots, config.kv_heads, size, config.head_dim), dtype) for size in sizes) for _ in range(config.layers)]
+    return keys, values
 
 
 def rope_frequencies(rope: Rope, head_dim: int) -> np.ndarray:
@@ -41,77 +50,120 @@ def rope_frequencies(rope: Rope, head_dim: int) -> np.ndarray:
 
 
 def _rms_norm(x: jax.Array, scale: jax.Array, eps: float) -> jax.Array:
+    """x (..., features, T), scale (features,)."""
     wide = x.astype(jnp.float32)
-    wide = wide * jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + eps)
-    return scale * wide.astype(x.dtype)
+    wide = wide * jax.lax.rsqrt(jnp.mean(wide * wide, axis=-2, keepdims=True) + eps)
+    return scale[:, None] * wide.astype(x.dtype)
 
 
 def _angles(config: ModelConfig, position: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Cosines and sines for each position, each (..., 1, D / 2), ready to be spread over heads."""
-    angle = position[..., None, None].astype(jnp.float32) * rope_frequencies(config.rope, config.head_dim)
-    return jnp.cos(angle), jnp.sin(angle)
+    """Cosines and sines for positions (T,), each (D / 2, T)."""
+    angle = rope_frequencies(config.rope, config.head_dim)[:, None] * position.astype(jnp.float32)
+    # Behind the barrier they are worked out once; XLA would fuse them into each layer's rotation and do it again there.
+    return jax.lax.optimization_barrier((jnp.cos(angle), jnp.sin(angle)))
 
 
 def _rotate(x: jax.Array, angles: tuple[jax.Array, jax.Array]) -> jax.Array:
-    """Turn each pair (i, i + D / 2) of x (..., heads, D) by its angle: the Hugging Face order of pairs."""
+    """Turn each pair (i, i + D / 2) of x (..., D, T) by its angle: the Hugging Face order of pairs."""
     cos, sin = angles
-    first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
-    return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1).astype(x.dtype)
+    first, second = jnp.split(x.astype(jnp.float32), 2, axis=-2)
+    return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-2).astype(x.dtype)
+
+
+def _biased(x: jax.Array, layer: dict, name: str) -> jax.Array:
+    """x (..., T), and the bias (...,) of that name where the family has it."""
+    return x + layer[name][..., None] if name in layer else x
 
 
 def _project_qkv(config: ModelConfig, layer: dict, x: jax.Array, angles: tuple) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """x (..., H) -> queries (..., K, G, D), keys and values (..., K, D)."""
-    fused = jnp.einsum("...h,hkgd->...kgd", x, layer["qkv"])
-    if "qkv_bias" in layer:
-        fused = fused + layer["qkv_bias"]
+    """x (H, T) -> queries (K, G, D, T), keys and values (K, D, T)."""
+    fused = _biased(jnp.einsum("kgdh,ht->kgdt", layer["qkv"], x), layer, "qkv_bias")
     group = config.group_size
-    query, key, value = fused[..., :group, :], fused[..., group, :], fused[..., group + 1, :]
+    query, key, value = fused[:, :group], fused[:, group], fused[:, group + 1]
     if config.qk_norm:
         query = _rms_norm(query, layer["query_norm"], config.norm_eps)
         key = _rms_norm(key, layer["key_norm"], config.norm_eps)
-    rotated = _rotate(query.reshape(*x.shape[:-1], config.heads, config.head_dim), angles)
-    return rotated.reshape(query.shape), _rotate(key, angles), value
+    return _rotate(query, angles), _rotate(key, angles), value
 
 
 def _finish_layer(config: ModelConfig, layer: dict, x: jax.Array, attended: jax.Array) -> jax.Array:
-    """Add the attention's result (..., K, G, D) and the feed-forward's to the stream x (..., H)."""
-    flat = attended.reshape(*x.shape[:-1], config.heads * config.head_dim)
-    x = x + flat @ layer["attention_out"] + layer.get("attention_out_bias", 0)
+    """Add the attention's result (K, G, D, T) and the feed-forward's to the stream x (H, T)."""
+    flat = attended.reshape(config.heads * config.head_dim, -1)
+    x = x + _biased(layer["attention_out"] @ flat, layer, "attention_out_bias")
     normed = _rms_norm(x, layer["mlp_norm"], config.norm_eps)
-    gate_up = jnp.einsum("...h,hcf->...cf", normed, layer["gate_up"]) + layer.get("gate_up_bias", 0)
-    return x + (jax.nn.silu(gate_up[..., 0, :]) * gate_up[..., 1, :]) @ layer["down"] + layer.get("down_bias", 0)
+    gate, up = _biased(jnp.einsum("cfh,ht->cft", layer["gate_up"], normed), layer, "gate_up_bias")
+    return x + _biased(layer["down"] @ (jax.nn.silu(gate) * up), layer, "down_bias")
 
 
 def _logits(config: ModelConfig, params: dict, x: jax.Array) -> jax.Array:
-    """x (N, H) -> float32 (N, vocab)."""
-    x = _rms_norm(x, params["final_norm"], config.norm_eps)
-    if config.tied_embeddings:
-        return jnp.einsum("nh,vh->nv", x, params["embedding"]).astype(jnp.float32)
-    return (x @ params["output"]).astype(jnp.float32)
+    """x (H, N) -> float32 (vocab, N)."""
+    output = params["embedding"] if config.tied_embeddings else params["output"]
+    # Behind the barrier it stays this product; a transposition, of which XLA could make the slow one, is not seen through it.
+    return jax.lax.optimization_barrier(output @ _rms_norm(x, params["final_norm"], config.norm_eps)).astype(jnp.float32)
 
 
-def _attend_prompt(query: jax.Array, keys: jax.Array, values: jax.Array, allowed: jax.Array) -> jax.Array:
-    """query (T, K, G, D), keys (K, D, S), values (K, S, D), allowed (T, S) -> (T, K, G, D)."""
-    scores = jnp.einsum("tkgd,kds->kgts", query, keys, preferred_element_type=jnp.float32) * query.shape[-1] ** -0.5
-    shares = jax.nn.softmax(jnp.where(allowed, scores, MASKED), axis=-1).astype(values.dtype)
-    return jnp.einsum("kgts,ksd->tkgd", shares, values)
+class _Part(NamedTuple):
+    """A softmax over some of the positions: its largest score and the sum of its weights, (K, G, T) or (B, K, G), and the sum of
+    weighted values, (..., D)."""
+
+    largest: jax.Array
+    weight: jax.Array
+    weighted: jax.Array
 
 
-def _attend_slots(query: jax.Array, keys: jax.Array, values: jax.Array, allowed: jax.Array) -> jax.Array:
-    """query (B, K, G, D), keys (B, K, D, S), values (B, K, S, D), allowed (B, S) -> (B, K, G, D)."""
-    scores = jnp.einsum("bkgd,bkds->bkgs", query, keys, preferred_element_type=jnp.float32) * query.shape[-1] ** -0.5
-    shares = jax.nn.softmax(jnp.where(allowed[:, None, None], scores, MASKED), axis=-1).astype(values.dtype)
-    return jnp.einsum("bkgs,bksd->bkgd", shares, values)
+def _attend(products: tuple[str, str], query: jax.Array, keys: jax.Array, values: jax.Array, allowed: jax.Array) -> _Part:
+    """One segment; `products` are the einsums of queries with keys and of weights with values, `allowed` is as the scores."""
+    scores = jnp.einsum(products[0], query, keys, preferred_element_type=jnp.float32) * query.shape[2] ** -0.5
+    scores = jnp.where(allowed, scores, MASKED)
+    largest = scores.max(axis=-1)
+    weights = jnp.exp(scores - largest[..., None])
+    weighted = jnp.einsum(products[1], weights.astype(values.dtype), values, preferred_element_type=jnp.float32)
+    return _Part(largest, weights.sum(axis=-1), weighted)
 
 
-def _store_keys(cache: jax.Array, slot: jax.Array, position: jax.Array, rows: jax.Array) -> jax.Array:
-    """Write rows (T, K, D) to their slot and position; one outside the cache is dropped, which is how padding is said."""
-    return cache.at[slot, :, :, position].set(rows.astype(cache.dtype), mode="drop")
+def _join(parts: list[_Part], dtype: Any) -> jax.Array:
+    """The softmax over all positions; one part's weights may all be of masked scores, and then they come to nothing here."""
+    if len(parts) == 1:
+        return (parts[0].weighted / parts[0].weight[..., None]).astype(dtype)
+    largest = reduce(jnp.maximum, [part.largest for part in parts])
+    scales = [jnp.exp(part.largest - largest) for part in parts]
+    weight = sum(scale * part.weight for scale, part in zip(scales, parts, strict=True))
+    weighted = sum(scale[..., None] * part.weighted for scale, part in zip(scales, parts, strict=True))
+    return (weighted / weight[..., None]).astype(dtype)
 
 
-def _store_values(cache: jax.Array, slot: jax.Array, position: jax.Array, rows: jax.Array) -> jax.Array:
-    """The same for values, whose positions lie before the width."""
-    return cache.at[slot, :, position].set(rows.astype(cache.dtype), mode="drop")
+SLOTS = ("kgdb,bkds->bkgs", "bkgs,bksd->bkgd")
+PROMPT = ("kgdt,kds->kgts", "kgts,ksd->kgtd")
+
+
+def _attend_held(
+    products: tuple[str, str], query: jax.Array, keys: tuple, values: tuple, position: jax.Array, attend: int
+) -> jax.Array:
+    """Attention over the segments that begin before `attend`, each where `position`, (B, 1, 1, 1) or (T, 1), allows it."""
+    parts, start = [], 0
+    for key, value in zip(keys, values, strict=True):
+        if start < attend:
+            allowed = start + jnp.arange(value.shape[-2]) <= position
+            parts.append(_attend(products, query, key, value, allowed))
+        start += value.shape[-2]
+    return _join(parts, query.dtype)
+
+
+def _store(keys: tuple, values: tuple, slot: jax.Array, position: jax.Array, key: jax.Array, value: jax.Array, reach: int) -> tuple:
+    """Write keys and values (K, D, T) to their slot and position, which is before `reach`; one outside the cache is dropped,
+    which is how padding is said."""
+    new_keys, new_values, start = [], [], 0
+    key, value = key.transpose(2, 0, 1), value.transpose(2, 0, 1)
+    for held_keys, held_values in zip(keys, values, strict=True):
+        size = held_values.shape[2]
+        if start < reach:
+            here = jnp.where((position >= start) & (position < start + size), position - start, size)
+            held_keys = held_keys.at[slot, :, :, here].set(key.astype(held_keys.dtype), mode="drop")
+            held_values = held_values.at[slot, :, here].set(value.astype(held_values.dtype), mode="drop")
+        new_keys.append(held_keys)
+        new_values.append(held_values)
+        start += size
+    return tuple(new_keys), tuple(new_values)
 
 
 def prefill(
@@ -125,28 +177,29 @@ def prefill(
     *,
     chunked: bool,
 ) -> tuple[Cache, jax.Array]:
-    """Add prompt tokens to the cache; returns it with the logits (N, vocab) after each prompt's final token.
+    """Add prompt tokens to the cache; returns it with the logits (vocab, N) after each prompt's final token.
 
     Packed (chunked=False): several whole prompts side by side, each attending within itself, the cache is not read.
     Chunked: a part of one prompt, attending to what its slot already holds as well.
     """
     keys, values = [], []
-    x = params["embedding"][token]
+    x = params["embedding"][token].T
     angles = _angles(config, position)
+    max_len = sum(held.shape[2] for held in cache[1][0])
     same_prompt = (slot[:, None] == slot[None, :]) & (position[None, :] <= position[:, None])  # (T, T)
     for layer, old_keys, old_values in zip(params["layers"], *cache, strict=True):
         normed = _rms_norm(x, layer["attention_norm"], config.norm_eps)
         query, key, value = _project_qkv(config, layer, normed, angles)
-        keys.append(_store_keys(old_keys, slot, position, key))
-        values.append(_store_values(old_values, slot, position, value))
+        held_keys, held_values = _store(old_keys, old_values, slot, position, key, value, max_len if chunked else token.shape[0])
+        keys.append(held_keys)
+        values.append(held_values)
         if chunked:
-            held_keys, held_values = keys[-1][slot[0]], values[-1][slot[0]]
-            allowed = jnp.arange(held_values.shape[1])[None, :] <= position[:, None]
+            own_keys, own_values = (tuple(held[slot[0]] for held in segments) for segments in (held_keys, held_values))
+            attended = _attend_held(PROMPT, query, own_keys, own_values, position[:, None], attend=max_len)
         else:
-            held_keys, held_values = key.transpose(1, 2, 0), value.swapaxes(0, 1)
-            allowed = same_prompt
-        x = _finish_layer(config, layer, x, _attend_prompt(query, held_keys, held_values, allowed))
-    return (keys, values), _logits(config, params, x[jnp.minimum(last, token.shape[0] - 1)])
+            attended = _join([_attend(PROMPT, query, key, value.swapaxes(1, 2), same_prompt)], query.dtype)
+        x = _finish_layer(config, layer, x, attended.swapaxes(2, 3))
+    return (keys, values), _logits(config, params, x[:, jnp.minimum(last, token.shape[0] - 1)])
 
 
 def decode(
@@ -158,18 +211,19 @@ def decode(
     *,
     attend: int,  # positions to look back over; every live slot must be shorter
 ) -> tuple[Cache, jax.Array]:
-    """One more token for each slot; returns the cache with the logits (B, vocab)."""
+    """One more token for each slot; returns the cache with the logits (vocab, B)."""
     width = token.shape[0]
     keys, values = [], []
-    x = params["embedding"][token]
+    x = params["embedding"][token].T
     angles = _angles(config, position)
     rows = jnp.arange(width)
-    allowed = jnp.arange(attend)[None, :] <= position[:, None]  # (B, S)
     for layer, old_keys, old_values in zip(params["layers"], *cache, strict=True):
         normed = _rms_norm(x, layer["attention_norm"], config.norm_eps)
         query, key, value = _project_qkv(config, layer, normed, angles)
-        keys.append(_store_keys(old_keys, rows, position, key))
-        values.append(_store_values(old_values, rows, position, value))
-        attended = _attend_slots(query, keys[-1][:width, ..., :attend], values[-1][:width, :, :attend], allowed)
-        x = _finish_layer(config, layer, x, attended)
+        held_keys, held_values = _store(old_keys, old_values, rows, position, key, value, attend)
+        keys.append(held_keys)
+        values.append(held_values)
+        own_keys, own_values = (tuple(held[:width] for held in segments) for segments in (held_keys, held_values))
+        attended = _attend_held(SLOTS, query, own_keys, own_values, position[:, None, None, None], attend=attend)
+        x = _finish_layer(config, layer, x, attended.transpose(1, 2, 3, 0))
     return (keys, values), _logits(config, params, x)

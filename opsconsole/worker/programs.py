@@ -35,7 +35,6 @@ LONG_MAX_LEN = 1024
 """A worker of longer slots prefills in larger pieces too: fewer steps for each prompt."""
 WIDTH_STEP = 4
 """A decode step for few slots is compiled apart from one for four times as many."""
-ATTENTION_LENGTHS = (128, 512, 2048, 8192, 32768)
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ def choose_shapes(slots: int, max_len: int) -> Shapes:
     lengths = {min(length, max_len) for length in PREFILL_LENGTHS}
     if max_len > LONG_MAX_LEN:
         lengths.add(LONG_CHUNK)
-    attention = {length for length in ATTENTION_LENGTHS if length < max_len} | {max_len}
+    attention = {length for length in model.SEGMENT_ENDS if length < max_len} | {max_len}
     widths = {1, slots}
     while slots >= 2 * WIDTH_STEP:
         slots //= WIDTH_STEP
@@ -114,7 +113,7 @@ def prefill_step(config, params, cache, state, token, slot, position, last, targ
 
 def decode_step(config, params, cache, state, *, width, attend):
     """One token for each live slot below `width`; idle ones give -1 and write nothing."""
-    slots, max_len = cache[1][0].shape[0], cache[1][0].shape[2]
+    slots, max_len = cache[1][0][0].shape[0], sum(held.shape[2] for held in cache[1][0])
     here = {name: state[name][:width] for name in STATE_FIELDS}
     live = here["remaining"] > 0
     position = jnp.where(live, here["position"], max_len)

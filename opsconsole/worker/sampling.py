@@ -22,11 +22,13 @@ def choose(
     seed: jax.Array,
     position: jax.Array,
 ) -> jax.Array:
-    """logits (B, vocab), the rest (B,) -> int32 tokens (B,). Temperature 0 is greedy; top_k 0 means no limit."""
-    greedy = jnp.argmax(logits, axis=-1).astype(jnp.int32)
+    """logits (vocab, B), the rest (B,) -> int32 tokens (B,). Temperature 0 is greedy; top_k 0 means no limit."""
+    # Two plain reductions: a CPU does them several numbers at a time, and argmax one by one.
+    vocab = logits.shape[0]
+    greedy = jnp.where(logits == logits.max(axis=0), jnp.arange(vocab, dtype=jnp.int32)[:, None], vocab - 1).min(axis=0)
 
     def sampled() -> jax.Array:
-        return _draw(logits, temperature, top_p, top_k, seed, position)
+        return _draw(logits.T, temperature, top_p, top_k, seed, position)
 
     # A batch with no sampled request skips the sort and the noise.
     drawn = jax.lax.cond(jnp.any(temperature > 0), sampled, lambda: greedy)
@@ -34,20 +36,23 @@ def choose(
 
 
 def withhold(logits: jax.Array, tokens: tuple[int, ...], withheld: jax.Array) -> jax.Array:
-    """Make `tokens` impossible in the rows of logits (B, vocab) that `withheld` (B,) names."""
+    """Make `tokens` impossible in the columns of logits (vocab, B) that `withheld` (B,) names."""
     if not tokens:
         return logits
-    is_one = (jnp.arange(logits.shape[-1])[:, None] == jnp.asarray(tokens)).any(axis=-1)
-    return jnp.where(withheld[:, None] & is_one, -jnp.inf, logits)
+    is_one = (jnp.arange(logits.shape[0])[:, None] == jnp.asarray(tokens)).any(axis=-1)
+    return jnp.where(withheld & is_one[:, None], -jnp.inf, logits)
 
 
 def result(logits: jax.Array, chosen: jax.Array, scored: jax.Array) -> jax.Array:
-    """The step's result, int32 (B, COLUMNS) as `outcome` has it; scores are worked out only if a row of `scored` (B,) asks."""
-    rows, vocab = logits.shape
+    """The result of a step with logits (vocab, B): int32 (B, COLUMNS) as `outcome` has it.
+
+    Scores are worked out only if a row of `scored` (B,) asks.
+    """
+    vocab, rows = logits.shape
     absent = LIKELIEST - min(LIKELIEST, vocab)
 
     def scores() -> jax.Array:
-        shares = jax.nn.log_softmax(logits, axis=-1)
+        shares = jax.nn.log_softmax(logits.T, axis=-1)
         own = jnp.take_along_axis(shares, jnp.maximum(chosen, 0)[:, None], axis=-1)
         best, token = jax.lax.top_k(shares, LIKELIEST - absent)
         ids = jnp.pad(token.astype(jnp.int32), ((0, 0), (0, absent)), constant_values=-1)
@@ -62,7 +67,7 @@ def _bits(values: jax.Array) -> jax.Array:
 
 
 def _draw(logits, temperature, top_p, top_k, seed, position):
-    """Gumbel-max over the candidates that top_k and top_p leave."""
+    """Gumbel-max over the candidates that top_k and top_p leave; logits (B, vocab)."""
     scaled = logits / jnp.maximum(temperature, 1e-5)[:, None]
     score, token = jax.lax.top_k(scaled, min(CANDIDATES, logits.shape[-1]))  # (B, C), best first
     share = jnp.exp(score - jax.nn.logsumexp(scaled, axis=-1, keepdims=True))

@@ -15,12 +15,12 @@ from .config import ModelConfig, UnsupportedModel
 AXIS = "model"
 WHOLE = PartitionSpec()
 LAYER_SPLITS = {
-    "qkv": PartitionSpec(None, AXIS),
+    "qkv": PartitionSpec(AXIS),
     "qkv_bias": PartitionSpec(AXIS),
-    "attention_out": PartitionSpec(AXIS),
-    "gate_up": PartitionSpec(None, None, AXIS),
+    "attention_out": PartitionSpec(None, AXIS),
+    "gate_up": PartitionSpec(None, AXIS),
     "gate_up_bias": PartitionSpec(None, AXIS),
-    "down": PartitionSpec(AXIS),
+    "down": PartitionSpec(None, AXIS),
 }
 """What is not named here is small and lies whole on each device."""
 CACHE_SPLIT = PartitionSpec(None, AXIS)
@@ -52,13 +52,13 @@ class Split:
 
     @property
     def cache(self) -> Any:
-        """For each array of the cache."""
+        """For each layer of the cache, all of its segments."""
         one = [self._lies(CACHE_SPLIT)] * self._layers
         return one, list(one)
 
     def params(self, params: dict) -> Any:
         """For each of the parameters, as `weights` orders them."""
-        top = {"embedding": PartitionSpec(self._vocab_axis), "output": PartitionSpec(None, self._vocab_axis)}
+        top = {"embedding": PartitionSpec(self._vocab_axis), "output": PartitionSpec(self._vocab_axis)}
         lies = {name: self._lies(top.get(name, WHOLE)) for name in params if name != "layers"}
         lies["layers"] = [{name: self._lies(LAYER_SPLITS.get(name, WHOLE)) for name in layer} for layer in params["layers"]]
         return lies
@@ -66,7 +66,10 @@ class Split:
     @staticmethod
     def put(tree: Any, lies: Any) -> Any:
         """Put numpy arrays where they are to lie; each host takes its own shares from its own copy."""
-        return jax.tree.map(lambda leaf, where: jax.make_array_from_callback(leaf.shape, where, lambda index: leaf[index]), tree, lies)
+        def put(where: NamedSharding, part: Any) -> Any:
+            return jax.tree.map(lambda leaf: jax.make_array_from_callback(leaf.shape, where, lambda index: leaf[index]), part)
+
+        return jax.tree.map(put, lies, tree)
 
     def results(self, state: dict) -> tuple:
         """For what a program returns: cache, state and result."""

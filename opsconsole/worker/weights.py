@@ -1,9 +1,9 @@
 """Brings a checkpoint's tensors into the layout the model code wants: fused, so that a layer is four large products.
 
 Parameters are a nested dict of arrays:
-    embedding (vocab, hidden), final_norm (hidden,), output (hidden, vocab) unless tied, layers: a list of
-    attention_norm, mlp_norm (hidden,)         qkv (hidden, kv_heads, group + 2, head_dim)   attention_out (heads * head_dim, hidden)
-    gate_up (hidden, 2, ffn)                   down (ffn, hidden)
+    embedding (vocab, hidden), final_norm (hidden,), output (vocab, hidden) unless tied, layers: a list of
+    attention_norm, mlp_norm (hidden,)         qkv (kv_heads, group + 2, head_dim, hidden)   attention_out (hidden, heads * head_dim)
+    gate_up (2, ffn, hidden)                   down (hidden, ffn)
     and, where the family has them: qkv_bias, attention_out_bias, gate_up_bias, down_bias, query_norm, key_norm.
 
 In `qkv` the query heads of a group lie beside their key and value head, so that heads can be split over devices.
@@ -36,7 +36,7 @@ def load_params(checkpoint: Path, config: ModelConfig, dtype: Any) -> Params:
         "layers": [_fused_layer(get, config, index) for index in range(config.layers)],
     }
     if not config.tied_embeddings:
-        params["output"] = _transposed(get("lm_head.weight", config.vocab_size, hidden))
+        params["output"] = get("lm_head.weight", config.vocab_size, hidden)
     return params
 
 
@@ -61,21 +61,17 @@ def _tensor_reader(checkpoint: Path, dtype: Any) -> GetTensor:
     return get
 
 
-def _transposed(matrix: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(matrix.T)
-
-
 def _fused_layer(get: GetTensor, config: ModelConfig, index: int) -> Params:
-    """One layer's tensors; a checkpoint stores each matrix as (out, in), this worker multiplies from the left."""
+    """One layer's tensors; each matrix stays as a checkpoint has it, (out, in)."""
     prefix = f"model.layers.{index}."
     hidden, ffn, width = config.hidden_size, config.ffn_size, config.heads * config.head_dim
     layer: Params = {
         "attention_norm": get(prefix + "input_layernorm.weight", hidden),
         "mlp_norm": get(prefix + "post_attention_layernorm.weight", hidden),
         "qkv": _fuse_qkv(get, config, prefix, "weight"),
-        "attention_out": _transposed(get(prefix + "self_attn.o_proj.weight", hidden, width)),
+        "attention_out": get(prefix + "self_attn.o_proj.weight", hidden, width),
         "gate_up": _fuse_gate_up(get, config, prefix, "weight"),
-        "down": _transposed(get(prefix + "mlp.down_proj.weight", hidden, ffn)),
+        "down": get(prefix + "mlp.down_proj.weight", hidden, ffn),
     }
     if config.qkv_bias:
         layer["qkv_bias"] = _fuse_qkv(get, config, prefix, "bias")
@@ -97,14 +93,12 @@ def _fuse_qkv(get: GetTensor, config: ModelConfig, prefix: str, kind: str) -> np
         rows = config.kv_heads * heads_per_group * config.head_dim
         tensor = get(f"{prefix}self_attn.{letter}_proj.{kind}", rows, *tail)
         parts.append(tensor.reshape(config.kv_heads, heads_per_group, config.head_dim, *tail))
-    fused = np.concatenate(parts, axis=1)  # (kv_heads, group + 2, head_dim[, hidden])
-    return np.ascontiguousarray(np.moveaxis(fused, -1, 0)) if tail else fused
+    return np.concatenate(parts, axis=1)  # (kv_heads, group + 2, head_dim[, hidden])
 
 
 def _fuse_gate_up(get: GetTensor, config: ModelConfig, prefix: str, kind: str) -> np.ndarray:
     tail = (config.hidden_size,) if kind == "weight" else ()
-    fused = np.stack([get(f"{prefix}mlp.{name}_proj.{kind}", config.ffn_size, *tail) for name in ("gate", "up")])
-    return np.ascontiguousarray(np.moveaxis(fused, -1, 0)) if tail else fused
+    return np.stack([get(f"{prefix}mlp.{name}_proj.{kind}", config.ffn_size, *tail) for name in ("gate", "up")])
 
 
 def numpy_draw(seed: int, dtype: Any) -> Draw:
@@ -133,14 +127,14 @@ def random_params(config: ModelConfig, draw: Draw) -> Params:
         return {
             "attention_norm": ones,
             "mlp_norm": ones,
-            "qkv": draw(hidden, config.kv_heads, group + 2, config.head_dim),
-            "attention_out": draw(config.heads * config.head_dim, hidden),
-            "gate_up": draw(hidden, 2, ffn),
-            "down": draw(ffn, hidden),
+            "qkv": draw(config.kv_heads, group + 2, config.head_dim, hidden),
+            "attention_out": draw(hidden, config.heads * config.head_dim),
+            "gate_up": draw(2, ffn, hidden),
+            "down": draw(hidden, ffn),
         }
 
     params["final_norm"] = ones
     params["layers"] = [layer() for _ in range(config.layers)]
     if not config.tied_embeddings:
-        params["output"] = draw(hidden, config.vocab_size)
+        params["output"] = draw(config.vocab_size, hidden)
     return params

@@ -7,7 +7,7 @@ import pytest
 
 from opsconsole.cli import root
 from opsconsole.config import ConfigError, read_config
-from opsconsole.control.extensions import check, load_plugins, open_router, spec_for
+from opsconsole.control.extensions import check, load_plugins, moves_streams, open_router, spec_for
 from opsconsole.core.fleet import Model
 from opsconsole.hooks import Misfit, RouterError
 from opsconsole.plugins import Plugins
@@ -128,6 +128,15 @@ async def test_a_fleet_whose_router_is_missing_is_watched_all_the_same(read, tmp
     assert name == "router front"
     with pytest.raises(RouterError, match="there is no router called front"):
         await router.list()
+
+
+@pytest.mark.parametrize(("text", "moves"), [
+    ("", True), ('[router]\nkind = "gateway"\n', True), ('[router]\nkind = "front"\n[plugins]\nload = ["good"]\n', False),
+    ('[router]\nkind = "nobody"\n', False)])
+def test_whether_streams_can_move_is_the_routers_to_say(stranger, read, text, moves):
+    stranger("good", GOOD)
+    config = read(FLEET + text)
+    assert moves_streams(config, load_plugins(config)) is moves
 
 
 def test_the_command_lists_them_and_says_what_is_wrong(stranger, read, tmp_path, monkeypatch, capsys):

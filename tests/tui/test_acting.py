@@ -136,7 +136,15 @@ async def test_undo_takes_back_a_chosen_drain_else_the_last_run() -> None:
         await app.acting.look()
         session.made = doings.rollout_plan()
         await press(pilot, "U", "escape")
-        assert session.asked == [Undo("7f3c9a10d2")]
+        assert session.asked == [Undrain(("bge-m3-022",))]  # the run under way drains that one
+        session.known = [replace(doings.open_run(), steps=doings.open_run().steps[:1]), *doings.done_runs()]
+        await app.acting.look()
+        await press(pilot, "U")
+        assert len(session.asked) == 1 and "x on the plans screen (4) cancels it" in text_of(app)
+        session.known = [doings.failed_run(), *doings.done_runs()]
+        await app.acting.look()
+        await press(pilot, "U", "escape")
+        assert session.asked[-1] == Undo("03ab19cc42")  # the failed one has done nothing
         app.sight.node = "l40s-018"
         await press(pilot, "U")
         assert session.asked[-1] == Undrain(("bge-m3-022",))
@@ -252,3 +260,18 @@ async def test_the_plans_screen_opens_with_what_waits_and_then_holds_still() -> 
         session.known = [replace(doings.interrupted_run(), id="newer", began_at=app.wall()), *session.known]
         await app.acting.look()
         assert app.screen.chosen().id == "2b1144e07a"
+
+
+@pytest.mark.parametrize("size", [(80, 24), (60, 15), (200, 50)])
+async def test_a_plan_of_very_many_parts_keeps_its_yes_in_sight(size) -> None:
+    plan = doings.rollout_plan()
+    many = replace(plan, steps=plan.steps * 40, checks=plan.checks * 30, warnings=plan.warnings * 30, changes=plan.changes * 9)
+    async with console(fleets.calm(), size) as (app, pilot, session):
+        session.made = many
+        await press(pilot, "R")
+        text = text_of(app)
+        assert "RUN PLAN" in text and "type 8 to confirm" in text
+        if size[1] > 15:
+            assert "WHAT HAPPENS" in text and "▲  and" in text and "more change" in text and "✔" in text
+        await press(pilot, "tab", "d", *["pagedown"] * 3)
+        assert "RUN PLAN" in text_of(app)

@@ -28,7 +28,7 @@ class Paths:
             token[begin:end], slot[begin:end], position[begin:end] = tokens, its_slot, np.arange(start, start + len(tokens))
             last[row] = end - 1
         self.cache, logits = self._prefill[chunked](self.params, self.cache, token, slot, position, last)
-        return np.asarray(logits)[: len(pieces)]
+        return np.asarray(logits).T[: len(pieces)]
 
     def decode(self, rows):
         """Rows are {slot: (token, position)}; idle slots name a position outside. Returns the logits of all slots."""
@@ -36,4 +36,4 @@ class Paths:
         for slot, (its_token, its_position) in rows.items():
             token[slot], position[slot] = its_token, its_position
         self.cache, logits = self._decode(self.params, self.cache, token, position)
-        return np.asarray(logits)
+        return np.asarray(logits).T

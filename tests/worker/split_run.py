@@ -21,7 +21,7 @@ from opsconsole.worker.source import TINY  # noqa: E402
 from opsconsole.worker.weights import numpy_draw, random_params  # noqa: E402
 from tests.worker.conftest import RunningEngine  # noqa: E402
 
-programs.PREFILL_LENGTHS, programs.ATTENTION_LENGTHS = (16,), ()
+programs.PREFILL_LENGTHS, model.SEGMENT_ENDS = (16,), ()
 PROMPTS = [[5, 9, 31, 44], [7] * 3, [(5 * n) % 58 + 3 for n in range(40)]]
 
 

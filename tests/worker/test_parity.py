@@ -12,7 +12,7 @@ pytest.importorskip("transformers", reason=WHY)
 
 import numpy as np  # noqa: E402
 
-from opsconsole.worker import programs  # noqa: E402
+from opsconsole.worker import model, programs  # noqa: E402
 from opsconsole.worker.options import Options  # noqa: E402
 from opsconsole.worker.request import Request, Sampling  # noqa: E402
 from tests.worker.conftest import RunningEngine  # noqa: E402
@@ -66,7 +66,7 @@ def running(checkpoint, end_token, artifacts):
     with pytest.MonkeyPatch.context() as patch:
         # The fewest sizes that still make chunks and two widths: what takes time here is to compile them.
         patch.setattr(programs, "PREFILL_LENGTHS", (CHUNK,))
-        patch.setattr(programs, "ATTENTION_LENGTHS", ())
+        patch.setattr(model, "SEGMENT_ENDS", (64,))
         engine = RunningEngine(Options(str(checkpoint), checkpoint.name, slots=SLOTS, max_len=MAX_LEN, artifacts=artifacts))
     yield engine
     engine.stop()

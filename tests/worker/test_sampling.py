@@ -18,7 +18,7 @@ def draw(rows=64, temperature=1.0, top_p=1.0, top_k=0, seed=1, logits=LOGITS):
         return np.full(rows, value, kind)
 
     position = np.arange(rows, dtype=np.int32)
-    batch = np.broadcast_to(logits, (rows, len(logits)))
+    batch = np.broadcast_to(logits[:, None], (len(logits), rows))
     settings = filled(temperature, np.float32), filled(top_p, np.float32), filled(top_k, np.int32), filled(seed, np.uint32)
     return np.asarray(chosen(batch, *settings, position))
 
@@ -50,14 +50,14 @@ def test_a_draw_depends_on_its_own_row_only():
 
 def test_withheld_tokens_are_never_chosen():
     blocked = np.array([True, False])
-    logits = np.asarray(withhold(np.stack([LOGITS, LOGITS]), (0, 2), blocked))
+    logits = np.asarray(withhold(np.stack([LOGITS, LOGITS], axis=1), (0, 2), blocked)).T
     assert (logits[0, [0, 2]] == -np.inf).all() and (logits[0, [1, 3]] == LOGITS[[1, 3]]).all()
     assert (logits[1] == LOGITS).all()
-    assert withhold(LOGITS[None], (), blocked) is not None
+    assert withhold(LOGITS[:, None], (), blocked) is not None
 
 
 def test_a_result_tells_scores_to_who_asks():
-    logits = np.stack([LOGITS + 3.0, LOGITS])
+    logits = np.stack([LOGITS + 3.0, LOGITS], axis=1)
     told = np.asarray(jax.jit(result)(logits, np.array([1, 0], np.int32), np.array([True, False])))
     assert outcome.tokens_of(told) == [1, 0]
     score = outcome.score_of(told, 0, 3)
@@ -67,5 +67,5 @@ def test_a_result_tells_scores_to_who_asks():
 
 
 def test_nobody_pays_for_scores_that_nobody_wants():
-    told = np.asarray(jax.jit(result)(LOGITS[None], np.array([2], np.int32), np.array([False])))
+    told = np.asarray(jax.jit(result)(LOGITS[:, None], np.array([2], np.int32), np.array([False])))
     assert outcome.tokens_of(told) == [2] and (told[:, 1:] == 0).all()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual.app import ComposeResult
 
 from opsconsole.core.run import Run
-from opsconsole.core.steps import Undo
+from opsconsole.tui import asking
 from opsconsole.tui.screens.view import View
 from opsconsole.tui.widgets.run_steps import RunSteps
 from opsconsole.tui.widgets.runs_table import RunsTable
@@ -92,7 +92,7 @@ class PlansScreen(View):
         if run is None:
             self.app.say("there is no run to undo")
         else:
-            self.app.acting.ask(Undo(run.id))
+            asking.take_back(self, run)
 
     def resume_run(self) -> None:
         run = self.chosen()

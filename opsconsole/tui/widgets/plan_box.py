@@ -13,8 +13,8 @@ from opsconsole.tui.form import Choice, Field
 from opsconsole.tui.paint import Row, cells, fit
 from opsconsole.tui.screens.modal import Box
 
-STEPS_LEAST, GUARDS_LEAST = 3, 2
-"""Lines of steps and of guards that are shown whatever else wants room."""
+STEPS_LEAST, GUARDS_LEAST, CHANGES_LEAST = 3, 2, 4
+"""Lines of steps, of guards and of changes that are shown whatever else wants room."""
 LONGEST = 600
 COMMAND_LINES = 3
 
@@ -30,7 +30,9 @@ class PlanBox(Box):
         draft, plan = self.draft, self.draft.plan
         if plan is None:
             return "PLAN · " + ("not made" if draft.trouble else "being made …")
-        state = "refused" if plan.refusal else ("not started" if draft.is_fresh or draft.trouble else "being made again …")
+        state = "refused" if plan.refusal else ("not started" if plan.steps else "nothing to do")
+        if not draft.is_fresh and not draft.trouble:
+            state = "being made again …"
         return f"PLAN · {clean(plan.title)} · {state}"
 
     def content(self, width: int) -> list[Row]:
@@ -41,7 +43,8 @@ class PlanBox(Box):
 
     def wanted_height(self, width: int) -> int:
         """Lines that show all of it, frame included."""
-        return len(self._overview(width, 10_000)) + len(self._tail(width)) + 2
+        below = len(self._tail(width)) + 2
+        return len(self._overview(width, self.app.size.height - below)) + below
 
     # the plan
 
@@ -51,9 +54,15 @@ class PlanBox(Box):
         head = [self.row(), *self._verdict(width)]
         if plan is None:
             return head
-        changes, warnings = self._changes(plan, width), self._marked("▲  ", "warn", plan.warnings, width)
+        warnings = self._some(self._told("▲  ", "warn", plan.warnings, width), max(GUARDS_LEAST, room // 4), "▲  ", "warn")
+        changes = self._changes(plan, width)
+        most = max(CHANGES_LEAST, room - len(head) - STEPS_LEAST - GUARDS_LEAST - len(warnings) - 3)
+        if len(changes) > most:
+            changes = [*changes[: most - 2], self.row().put(f"  and {len(changes) - most + 1} more change: d shows all", "dim"), self.row()]
         free = room - len(head) - len(changes) - len(warnings) - 3
-        guards = self._some(self._marked("✔  ", "ok", plan.checks, width), max(GUARDS_LEAST, free - max(STEPS_LEAST, len(plan.steps))))
+        # of a plan without steps the checks are the answer: why nothing needs to be done
+        checks = self._marked("✔  ", "ok", plan.checks, width) if plan.steps else self._told("✔  ", "ok", plan.checks, width)
+        guards = self._some(checks, max(GUARDS_LEAST, free - max(STEPS_LEAST, len(plan.steps))))
         steps = self._steps(plan, width, max(STEPS_LEAST, free - len(guards)))
         return [*head, *steps, *changes, *guards, *warnings, *([self.row()] if guards or warnings else [])]
 
@@ -95,14 +104,18 @@ class PlanBox(Box):
             lines.append(line.column(after, cell, "dim" if after == now else "strong", after != now, right=True))
         return [*lines, self.row()]
 
+    def _told(self, glyph: str, ink: str, words: Iterable[str], width: int) -> list[Row]:
+        """As `_marked`, in as many lines as it takes."""
+        return [line for one in words for line in self._wrapped(glyph, ink, one, width, "text" if ink == "ok" else ink)]
+
     def _marked(self, glyph: str, ink: str, words: Iterable[str], width: int) -> list[Row]:
         text = "text" if ink == "ok" else ink
         return [self.row().put(glyph, ink, True).column(one, width - cells(glyph), text) for one in words]
 
-    def _some(self, lines: list[Row], fits: int) -> list[Row]:
+    def _some(self, lines: list[Row], fits: int, glyph: str = "✔  ", ink: str = "ok") -> list[Row]:
         if len(lines) <= fits:
             return lines
-        return [*lines[: fits - 1], self.row().put(f"✔  and {len(lines) - fits + 1} more hold: d shows all", "ok")]
+        return [*lines[: fits - 1], self.row().put(f"{glyph}and {len(lines) - fits + 1} more lines: d shows all", ink)]
 
     # everything, in full
 
@@ -122,8 +135,7 @@ class PlanBox(Box):
             lines += self._wrapped(f"{number:4}  ", "dim", step.text, width)
             lines += self._wrapped("      ", "dim", after_text(step.after), width, "accent") if step.after else []
         lines += [self.row(), *self._changes(plan, width)]
-        for glyph, ink, words in (("▲  ", "warn", plan.warnings), ("✔  ", "ok", plan.checks)):
-            lines += [line for one in words for line in self._wrapped(glyph, ink, one, width, "text" if ink == "ok" else ink)]
+        lines += [*self._told("▲  ", "warn", plan.warnings, width), *self._told("✔  ", "ok", plan.checks, width)]
         return [*lines, self.row(), *self._wrapped("$  ", "dim", self.draft.command_line(), width)]
 
     def _wrapped(self, glyph: str, ink: str, text: str, width: int, text_ink: str = "strong") -> list[Row]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from opsconsole.tui.paint import Row, title
 from opsconsole.tui.pane import Pane
-from opsconsole.tui.runs import RunShown, expected_s, facts_of, first_unfinished
-from opsconsole.tui.widgets.run_steps import step_row
+from opsconsole.tui.runs import RunShown, facts_of, first_unfinished
+from opsconsole.tui.widgets.run_steps import step_rows
 
 LINES_SHOWN = 6
 
@@ -22,14 +22,20 @@ class RunPanel(Pane):
         head = title(self.look, shown.title, width, verdict, shown.ink)
         trouble = [self.row().put(" ✖ ", "crit", True).column(shown.trouble, width - 3, "text")] if shown.trouble else []
         room = max(0, height - 1 - len(trouble))
-        top = max(0, min(first_unfinished(shown.run) - room // 2, len(shown.run.steps) - room))
-        return [head, *(self._step(shown, number, width) for number in range(top, min(top + room, len(shown.run.steps)))), *trouble]
+        steps = [self._step(shown, number, width) for number in range(len(shown.run.steps))]
+        lines = [line for step in steps for line in step]
+        now = sum(map(len, steps[: first_unfinished(shown.run)]))
+        top = max(0, min(now - room // 2, len(lines) - room))
+        return [head, *lines[top : top + room], *trouble]
 
-    def _step(self, shown: RunShown, number: int, width: int) -> Row:
+    def _step(self, shown: RunShown, number: int, width: int) -> list[Row]:
         acting, step = self.app.acting, shown.run.steps[number]
-        facts = facts_of(step, self.frame.fleet if self.frame else None, acting.pace, self.app.wall(), expected_s(acting.runs, step.step))
-        return step_row(self.row(), shown.run, number, facts, width)
+        facts = facts_of(step, self.frame.fleet if self.frame else None, acting.pace, self.app.wall(), acting.runs)
+        return step_rows(self.row, shown.run, number, facts, width)
 
     def wanted_height(self) -> int:
         shown = self.app.acting.shown
-        return 0 if shown is None else 1 + min(LINES_SHOWN, max(1, len(shown.run.steps) + bool(shown.trouble)))
+        if shown is None:
+            return 0
+        lines = sum(len(self._step(shown, number, self.app.size.width)) for number in range(min(LINES_SHOWN, len(shown.run.steps))))
+        return 1 + min(LINES_SHOWN, max(1, lines + bool(shown.trouble)))

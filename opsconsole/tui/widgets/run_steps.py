@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from opsconsole.core.run import Run, StepRun
 from opsconsole.core.text import clean
 from opsconsole.tui.actions import shown
 from opsconsole.tui.paint import Row, cells, fit, title
 from opsconsole.tui.pane import Pane
-from opsconsole.tui.runs import RUN_LOOKS, STEP_LOOKS, expected_s, facts_of, first_unfinished
+from opsconsole.tui.runs import RUN_LOOKS, STEP_LOOKS, facts_of, first_unfinished
 from opsconsole.tui.widgets.plan_box import after_text, wrapped
 
 WORDS_LINES = 3
+LAST_WORD_LINES = 2
+"""Of a step that did not end well; all of it is in the receipts."""
 DETAILS_MOST = 8
 """Facts of a receipt that are shown a step: a node may send more than anybody reads."""
 
@@ -44,21 +48,20 @@ class RunSteps(Pane):
 
     def _step(self, run: Run, number: int, width: int) -> list[Row]:
         step = run.steps[number]
-        lines = [self._state(run, number, step, width)]
-        if self.screen.inside:
-            words = [step.text] if step.text else []
-            words += [f"{clean(name, 40).replace('_', ' ')}: {clean(value)}" for name, value in list(step.detail.items())[:DETAILS_MOST]]
-            for one in words:
-                lines += [self.row().put("         ").column(part, width - 9, "dim") for part in wrapped(clean(one, 400), width - 10)]
+        facts = self._facts(run, step)
+        if not self.screen.inside:
+            return step_rows(self.row, run, number, facts, width)
+        lines = [step_row(self.row(), run, number, facts, width, quiet=True)]
+        words = [step.text] if step.text else []
+        words += [f"{clean(name, 40).replace('_', ' ')}: {clean(value)}" for name, value in list(step.detail.items())[:DETAILS_MOST]]
+        for one in words:
+            lines += [self.row().put("         ").column(part, width - 9, "dim") for part in wrapped(clean(one, 400), width - 10)]
         return lines
-
-    def _state(self, run: Run, number: int, step: StepRun, width: int) -> Row:
-        return step_row(self.row(), run, number, self._facts(run, step), width, quiet=self.screen.inside)
 
     def _facts(self, run: Run, step: StepRun) -> str:
         acting = self.app.acting
         now = run.ended_at or self.app.wall()
-        return facts_of(step, self.frame.fleet if self.frame else None, acting.pace, now, expected_s(acting.runs, step.step))
+        return facts_of(step, self.frame.fleet if self.frame else None, acting.pace, now, acting.runs)
 
     def _keys(self, run: Run, lines: int, room: int, width: int) -> Row:
         keys = {action.id: shown(action.keys[0]) for action in self.app.actions}
@@ -71,6 +74,19 @@ class RunSteps(Pane):
                 row.put("  ").put(words, "accent")
         more = f"{self.top + 1}–{min(lines, self.top + room)} of {lines} lines" if lines > room else ""
         return row.to(width - cells(more) - 2).put(more, "dim")
+
+
+def step_rows(make: Callable[[], Row], run: Run, number: int, facts: str, width: int) -> list[Row]:
+    """One step in one line, and in more where it did not end well and its last word would be cut."""
+    step = run.steps[number]
+    room = width - 10 - cells(facts) - cells(step.step.text)
+    if step.state not in ("FAILED", "HELD", "UNSURE") or cells(step.text) <= room:
+        return [step_row(make(), run, number, facts, width)]
+    parts = wrapped(clean(step.text, 400), width - 9)[:LAST_WORD_LINES]
+    return [
+        step_row(make(), run, number, facts, width, quiet=True),
+        *(make().put("         ").column(part, width - 9, STEP_LOOKS[step.state][1]) for part in parts),
+    ]
 
 
 def step_row(row: Row, run: Run, number: int, facts: str, width: int, quiet: bool = False) -> Row:
