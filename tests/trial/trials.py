@@ -12,7 +12,7 @@ from opsconsole.core.steps import Drain, Step
 from tests.trial.consoles import GPUS, NODES, Console, Crash
 from tests.trial.nodes import Broken, Node, Router, Worker
 
-FAULTY_S, QUIET_S = 90, 90
+FAULTY_S, QUIET_S = 90, 210
 """Faults happen in the first part; in the second all that was begun must come to its end."""
 
 
@@ -55,7 +55,14 @@ class Trial:
                 if self.now >= self.down_until[name]:
                     self._safely(name, lambda console=console, faulty=faulty: self._second(console, faulty))
             self._deliver()
+            if not faulty and self._is_settled():
+                break
         self._judge()
+
+    def _is_settled(self) -> bool:
+        runs = [run for console in self.consoles.values() for run in console.runs.values()]
+        are_up = all(self.now > until for until in self.down_until.values())
+        return are_up and not self._due and all(run.state in ("DONE", "HELD", "FAILED") for run in runs)
 
     def _break_something(self) -> None:
         random = self.random
