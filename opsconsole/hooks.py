@@ -68,8 +68,8 @@ class Router(Protocol):
     async def ready(self, worker: str) -> None:
         """Send it requests again."""
 
-    async def add(self, worker: str, model: str, address: str, port: int, slots: int, resumes: bool = False) -> None:
-        """Take it into the table and send it requests. resumes: it can go on with an answer that another worker began."""
+    async def add(self, worker: str, model: str, address: str, port: int, slots: int, resumes: bool = False, weights: str = "") -> None:
+        """Take it into the table and send it requests. resumes: it can go on with an answer that another worker of its weights began."""
 
     async def remove(self, worker: str) -> None:
         """Take it out of the table."""

@@ -19,6 +19,7 @@ import time
 from opsconsole.protocol import MAGIC, NODE_COLUMNS, PROBE_LIMIT_S, PROTOCOL_VERSION, SILENCE_LIMIT_S
 
 from . import AGENT_VERSION, processes
+from .board import Board
 from .fences import Fences
 from .gpus import by_column, choose, facts_by_column
 from .host import HostUsage, host_facts
@@ -29,7 +30,6 @@ from .orders import VERBS, Desk, Node
 from .records import Records
 from .units import find_manager
 from .watchdog import Probe
-from .workers import Board
 
 HELLO_LIMIT_S = 5.0
 COLLECT_LIMIT_S = 0.2
@@ -156,7 +156,7 @@ class Agent:
         except OSError as error:
             self._outbox.say({"t": "trouble", "text": plain("work_dir cannot be used: %s" % error)})
         fences = Fences(records)
-        self._board = Board(records, self._boot_id, fences)
+        self._board = Board(records, self._boot_id, fences, self._wake)
         self._host = Probe(HostUsage(records.work_dir).read, self._wake)
         self._source = choose(settings.gpus, self._wake, self._board.loads)
         systemd = find_manager() if self._source.name == "nvml" else (None, "several simulated nodes share this machine")
@@ -182,7 +182,7 @@ class Agent:
             if now_mono < self._tick_due_mono:
                 return self._tick_due_mono
             self._begin(now_mono)
-        if now_mono < self._collect_due_mono and not (self._source.is_ready() and self._host.is_settled()):
+        if now_mono < self._collect_due_mono and not self._is_settled():
             return self._collect_due_mono
         self._collect_due_mono = None
         self._tell_facts()
@@ -192,6 +192,9 @@ class Agent:
         ticks = int((time.monotonic() - self._first_tick_mono) / interval_s) + 1  # a tick that was missed is skipped
         self._tick_due_mono = self._first_tick_mono + ticks * interval_s
         return self._tick_due_mono
+
+    def _is_settled(self):
+        return self._source.is_ready() and self._host.is_settled() and (self._sequence or self._board.is_settled())
 
     def _begin(self, now_mono):
         self._tick_wall, self._tick_mono = time.time(), now_mono

@@ -92,7 +92,7 @@ def _drain(watched, node, deadline_s, on_deadline):
     if not watched.check_process():
         yield finish("was not running: %s" % watched.state()[0], **tally.detail(proof="pid %s was gone" % watched.record.pid))
         return
-    node.records.set_leaving(watched.record.name, True)
+    _set_leaving(watched, node)
     deadline = Deadline(deadline_s, on_deadline)
     is_asked, told_mono = False, 0.0
     while True:
@@ -116,6 +116,13 @@ def _drain(watched, node, deadline_s, on_deadline):
     ending = Ending(watched, node)
     yield progress("nothing in flight: SIGTERM", in_flight=0)
     yield ending.gently(tally.detail)
+
+
+def _set_leaving(watched, node):
+    try:
+        node.records.set_leaving(watched.record.name, True)
+    except OSError:
+        pass  # a full disk: it would be started again if it crashed while it drains
 
 
 class Deadline:

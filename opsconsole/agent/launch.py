@@ -14,7 +14,7 @@ from .answers import finish, progress, refuse
 from .keeper import start_kept
 from .preflight import SHARE_OF_SHARE, node_refusal, order_refusal
 from .records import Record
-from .scrape import NoAnswer, fetch, is_ready, local_address
+from .scrape import NoAnswer, fetch, is_ready, local_address, look
 from .workers import log_tail
 
 READY_LIMIT_S = 600.0
@@ -156,17 +156,11 @@ def _wait_until_ready(watched, node, begun_mono):
         if is_ready(watched.record):
             yield from _prove_first_token(watched, begun_mono)
             return
-        phase = _said(phase, watched)
         if phase and phase != told:
             told = phase
             yield _phase(phase, begun_mono, **({"reason": reason} if reason else {}))
         time.sleep(POLL_S)
     yield refuse("not ready after %.0f s; it goes on starting" % READY_LIMIT_S, log=log_tail(watched.record.log))
-
-
-def _said(phase, watched):
-    """The phase in words: programs that are in the cache need no compiling."""
-    return "cache hit" if phase in ("compile", "warm") and watched.last_look and watched.last_look.artifacts == "hit" else phase
 
 
 def _phase(phase, begun_mono, **more):
@@ -177,10 +171,20 @@ def _since(begun_mono):
     return round(time.monotonic() - begun_mono, 2)
 
 
+def _had_programs(record):
+    """Whether nothing had to be compiled; a worker tells that once it is ready."""
+    try:
+        return look(record).artifacts == "hit"
+    except NoAnswer:
+        return False
+
+
 def _prove_first_token(watched, begun_mono):
     """READY only after a generation of one token, where the engine has that API."""
-    yield _phase("first token", begun_mono)
     record = watched.record
+    if _had_programs(record):
+        yield _phase("cache hit", begun_mono)
+    yield _phase("first token", begun_mono)
     body = json.dumps({"model": record.model, "prompt": "a", "max_tokens": 1}).encode()
     try:
         status = fetch(local_address(record.host), record.port, "/v1/completions", "POST", FIRST_TOKEN_LIMIT_S, body)[0]

@@ -54,12 +54,19 @@ class Desk:
         if kept is not None:
             self._tell(order_id, kept)
             return
+        self._keep_anchor(order)
         try:
-            keep_anchor(order, self._node.records)
             for answer in _answers(order, self._node):
                 self._answer(order_id, answer)
         except Exception as error:
             self._answer(order_id, refuse("%s: %s" % (type(error).__name__, error)))
+
+    def _keep_anchor(self, order):
+        """A full disk must not keep a worker from being drained; launches are refused for it."""
+        try:
+            keep_anchor(order, self._node.records)
+        except OSError as error:
+            self._say({"t": "trouble", "text": plain("the audit head of an order could not be kept here: %s" % error)})
 
     def _answer(self, order_id, answer):
         told = message(order_id, answer)

@@ -14,7 +14,8 @@ from .host import disk_free_mib
 DISK_NEEDED_MIB = 64
 ADDRESS_PATTERN = re.compile(r"[0-9A-Za-z.:-]{1,255}\Z")
 SHARE_OF_SHARE = 0.9
-"""What JAX may take of a worker's share of a GPU's memory: the driver's context, the compiler and NCCL need some beside."""
+"""What JAX may take of a worker's share of a GPU's memory: the driver's context, the compiler and NCCL need some beside. Other engines
+take as much of a whole GPU too."""
 WHOLE_SHARE = 0.75
 """What JAX takes of the memory of a GPU that it does not share, unless told otherwise."""
 USED = GPU_COLUMNS.index("mem_used_mib")
@@ -48,7 +49,8 @@ def node_refusal(order, node):
     rows, share = order.get("gpus"), float(order.get("gpu_share", 1.0))
     return (
         cordon_refusal(node.records) or _rows_refusal(rows, node.source) or _taken_refusal(rows, share, node)
-        or _memory_refusal(rows, share, node) or _checkpoint_refusal(order) or _port_refusal(order) or _disk_refusal(node)
+        or _memory_refusal(rows, _memory_share(order, share), node)
+        or _checkpoint_refusal(order) or _port_refusal(order) or _disk_refusal(node)
     )
 
 
@@ -72,6 +74,11 @@ def _taken_refusal(rows, share, node):
     return None
 
 
+def _memory_share(order, share):
+    """Of each GPU's memory, that the worker will take."""
+    return WHOLE_SHARE if share >= 1.0 and order.get("engine", "jax") == "jax" else share * SHARE_OF_SHARE
+
+
 def _memory_refusal(rows, share, node):
     """Memory that strangers hold would only be found out at the end of a long load. What has just ended may still be in the reading."""
     end_mono = time.monotonic() + FRESH_LIMIT_S
@@ -88,7 +95,7 @@ def _memory_short(rows, share, node):
         total, used = gpus[row].get("mem_total_mib"), reading.rows[row][USED] if row < len(reading.rows) else None
         if not total or used is None:
             continue  # nobody knows: the worker will find out
-        needed = total * (WHOLE_SHARE if share >= 1.0 else share * SHARE_OF_SHARE)
+        needed = total * share
         if total - used < needed:
             holders = ", ".join("pid %d has %s" % (pid, mib) for held_row, pid, _name, mib in reading.procs if held_row == row)
             told = (row, total - used, total, needed, holders or "no process is named")

@@ -22,6 +22,7 @@ NODE = "~node"
 """The lock of what concerns all workers of the node."""
 NODE_LOCK_LIMIT_S = 10.0
 POLL_S = 0.02
+OWNER_BYTES, FENCE_BYTES = 240, 600
 
 
 class Record:
@@ -96,15 +97,13 @@ class Records:
 
         Two consoles mean two agents on one node: this is what keeps them from acting on one worker at once.
         """
-        file = open(self._path("locks", name), "a+b")
+        file = open(os.open(self._path("locks", name), os.O_RDWR | os.O_CREAT, 0o600), "r+b")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             file.close()
             return None
-        file.truncate(0)
-        file.write(owner.encode("utf-8", "replace")[:200])
-        file.flush()
+        _write_owner(file.fileno(), owner)
         return file
 
     def ask_back(self, name):
@@ -132,7 +131,7 @@ class Records:
 
     def lock_owner(self, name):
         with open(self._path("locks", name), "rb") as file:
-            return file.read(200).decode("utf-8", "replace")
+            return file.read(OWNER_BYTES).decode("utf-8", "replace").rstrip()
 
     def node_lock(self, name=NODE):
         """An open file that holds what concerns the whole node until closed. Raises OSError when another has it for NODE_LOCK_LIMIT_S."""
@@ -146,7 +145,16 @@ class Records:
             time.sleep(POLL_S)
 
     def save_fence(self, name, fence):
-        _write(self._path("fences", name + ".json"), fence)
+        """Raises OSError; on a full disk a fence that is there already is written over in its place."""
+        path = self._path("fences", name + ".json")
+        text = json.dumps(fence).ljust(FENCE_BYTES)
+        try:
+            write_private(path, text)
+        except OSError:
+            with open(path, "r+", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
 
     def load_fence(self, name):
         return _read(self._path("fences", name + ".json"))
@@ -172,6 +180,14 @@ class Records:
 
     def load_answer(self, order_id):
         return _read(self._path("answers", _hash(order_id)))
+
+
+def _write_owner(handle, owner):
+    """Over what was there, in as many bytes, so that it needs no room on a full disk."""
+    try:
+        os.pwrite(handle, owner.encode("utf-8", "replace")[:OWNER_BYTES].ljust(OWNER_BYTES), 0)
+    except OSError:
+        pass  # the lock holds anyway: only who has it cannot be told
 
 
 def _hash(order_id):

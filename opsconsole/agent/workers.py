@@ -1,4 +1,4 @@
-"""Which workers run on this node and how each fares, looked at once a second in a thread of its own."""
+"""How one worker of this node fares: its process and its own word, looked at once a second in a thread of its own."""
 
 import threading
 import time
@@ -6,7 +6,6 @@ import time
 from opsconsole.protocol import WORKER_FIELDS
 
 from . import processes, units
-from .cordon import read_cordon
 from .hostile import plain, rounded
 from .keeper import is_kept
 from .metrics import MetricsWindow
@@ -17,7 +16,6 @@ SILENT_AFTER_S = 2.5
 """A worker whose last answer is older does not answer."""
 STOPPED_KEPT_S = 10.0
 FAILED_KEPT_S = 600.0
-SCAN_INTERVAL_S = 2.0
 LOG_TAIL_BYTES = 4096
 LOG_LINES = 5
 REASON_LIMIT = 150
@@ -27,11 +25,15 @@ REASON_LIMIT = 150
 class Watched:
     """One launch of a worker: its record, its last look, its process, which may be started again."""
 
-    def __init__(self, record, records, boot_id, fences):
+    def __init__(self, record, records, boot_id, fences, looked):
+        """looked: called after the first look."""
         self.record = record
         self.last_look = None
         self.is_gone = False
         self.retired = False
+        self._looked = looked
+        self.has_looked = False
+        """Whether it has been asked once, with an answer or without."""
         self._is_between = False
         """Whether it has crashed and is about to be started again."""
         self._records = records
@@ -46,6 +48,9 @@ class Watched:
         while not self.retired and not self.is_gone:
             if self.check_process() and not self._is_between:
                 self._look()
+            if not self.has_looked:
+                self.has_looked = True
+                self._looked()
             due_mono = max(due_mono + LOOK_INTERVAL_S, time.monotonic())
             time.sleep(due_mono - time.monotonic() if due_mono > time.monotonic() else 0.2)
 
@@ -122,7 +127,7 @@ class Watched:
         if self._is_between:
             return "STARTING", "spawn", plain("start %d after: %s" % ((record.restarts or 0) + 2, self.why_gone()))
         if seen is None:
-            return "STARTING", "spawn", None
+            return ("NOT_READY", None, "does not answer") if record.ready_wall else ("STARTING", "spawn", None)
         if self.is_silent():
             return "NOT_READY", None, "does not answer"
         if record.spec is not None:
@@ -188,109 +193,6 @@ class Watched:
             row[prefix + "_p50_ms"] = rounded(window.quantile_ms(histogram, 0.5), 2)
             row[prefix + "_p95_ms"] = rounded(window.quantile_ms(histogram, 0.95), 2)
         return row
-
-
-class Board:
-    """All workers of this node, whoever launched them: the records are read again every SCAN_INTERVAL_S."""
-
-    def __init__(self, records, boot_id, fences):
-        self._records = records
-        self._fences = fences
-        self.boot_id = boot_id
-        self.cordon = None
-        """{"reason", "actor", "at"} while the node is cordoned."""
-        self._lock = threading.Lock()
-        self._watched = {}
-        threading.Thread(target=self._scan_for_ever, daemon=True).start()
-
-    def _scan_for_ever(self):
-        while True:
-            try:
-                self.scan()
-            except OSError:
-                pass  # the disk is ill: what is known stays on the board
-            time.sleep(SCAN_INTERVAL_S)
-
-    def scan(self):
-        self.cordon = read_cordon(self._records)
-        names = self._records.names()
-        for name in names:
-            self._fences.generation(name)
-            record = self._records.load(name)
-            if record is not None:
-                self._notice(record)
-        for name, watched in list(self._watched.items()):
-            if name not in names:
-                self._drop(name)
-            elif watched.is_over():
-                self._records.forget(name)
-                self._drop(name)
-
-    def _notice(self, record):
-        with self._lock:
-            known = self._watched.get(record.name)
-            if known and known.record.order == record.order:
-                known.follow(record)
-            elif record.pid is not None:
-                self._put(self._watch(record))
-
-    def _watch(self, record):
-        return Watched(record, self._records, self.boot_id, self._fences)
-
-    def put(self, record):
-        """A worker that this agent has just started."""
-        with self._lock:
-            self._put(self._watch(record))
-
-    def _put(self, watched):
-        old = self._watched.get(watched.record.name)
-        if old:
-            old.retired = True
-        self._watched[watched.record.name] = watched
-
-    def _drop(self, name):
-        with self._lock:
-            watched = self._watched.pop(name, None)
-        if watched:
-            watched.retired = True
-
-    def forget(self, name):
-        self._records.forget(name)
-        self._drop(name)
-
-    def find(self, name):
-        """The Watched of that name, or None; a worker launched by another agent a moment ago is found too."""
-        if name not in self._watched:
-            self.scan()
-        return self._watched.get(name)
-
-    def rows(self):
-        with self._lock:
-            watched = [self._watched[name] for name in sorted(self._watched)]
-        return [each.row() for each in watched]
-
-    def loads(self):
-        """[(gpus, busy share 0..1, tokens/s or None, pid, name, share)] of the living, for simulated GPUs."""
-        with self._lock:
-            living = [each for each in self._watched.values() if not each.is_gone]
-        return [
-            (each.record.gpus, _busy_share(each), each.row()["tokens_per_s"], each.record.pid, "python", each.record.share or 1.0)
-            for each in living
-        ]
-
-    def tenants(self):
-        """The records of workers that hold GPUs: those that live, are about to be started again, or have left an orphan."""
-        self.scan()
-        with self._lock:
-            watched = list(self._watched.values())
-        return [each.record for each in watched if each.check_process() or each.state()[2] and each.record.orphans]
-
-
-def _busy_share(watched):
-    seen, slots = watched.last_look, watched.record.slots
-    if watched.is_silent() or not seen.running or not slots:
-        return 0.0
-    return min(1.0, seen.running / slots)
 
 
 def _whole(value):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from opsconsole.cli.acting import act, acting, actor
+from opsconsole.cli.acting import act, acting
 from opsconsole.cli.moments import Duration
+from opsconsole.control.identity import actor
 from opsconsole.core.steps import Drain, Launch, Rebalance, Rollout, Stop, Undrain
 from opsconsole.core.text import clean
 

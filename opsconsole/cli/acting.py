@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import socket
 import sys
 from collections.abc import Callable, Iterator
 
@@ -28,14 +26,6 @@ def acting(command: Callable) -> Callable:
     ):
         command = option(command)
     return click.pass_obj(command)
-
-
-def actor() -> str:
-    """Who acts: the local user and host."""
-    try:
-        return clean(f"{getpass.getuser()}@{socket.gethostname()}", 80)
-    except (OSError, KeyError):
-        return "unknown"
 
 
 def act(settings, intent: Intent, only_plan: bool, yes: bool, wait: bool, as_json: bool) -> int:

@@ -36,7 +36,8 @@ class Wish(NamedTuple):
     port: int
     slots: int
     resumes: bool
-    """Whether it can go on with an answer that another worker began."""
+    """Whether it can go on with an answer that another worker of its weights began."""
+    weights: str
     takes: bool
     """Whether it gets requests."""
 
@@ -51,7 +52,7 @@ def wishes_of(fleet: Fleet, withheld: Collection[str], addresses: Mapping[str, s
     return {
         worker.name: Wish(
             worker.name, worker.model, addresses.get(worker.node, "127.0.0.1"), worker.port, worker.slots or 1,
-            worker.engine == RESUMING_ENGINE,
+            worker.engine == RESUMING_ENGINE, worker.checkpoint,
             worker.state == "READY" and worker.node in reachable and worker.name not in withheld,
         )
         for worker in fleet.workers if worker.port and worker.state not in GONE_STATES
@@ -150,7 +151,7 @@ class Keeper:
         elif state is not None and told is not None and told._replace(takes=True) == wish:
             await self._asked(self._router.ready(wish.worker))
         else:
-            place = (wish.worker, wish.model, wish.address, wish.port, wish.slots, wish.resumes)
+            place = (wish.worker, wish.model, wish.address, wish.port, wish.slots, wish.resumes, wish.weights)
             await self._asked(self._router.add(*place))
 
     async def _forget(self, fleet: Fleet, wishes: dict[str, Wish], listed: Collection[str]) -> None:
@@ -201,7 +202,7 @@ class AbsentRouter:
     async def ready(self, worker: str) -> None:
         raise RouterError(self._reason)
 
-    async def add(self, worker: str, model: str, address: str, port: int, slots: int, resumes: bool = False) -> None:
+    async def add(self, worker: str, model: str, address: str, port: int, slots: int, resumes: bool = False, weights: str = "") -> None:
         raise RouterError(self._reason)
 
     async def remove(self, worker: str) -> None:

@@ -50,9 +50,10 @@ class GatewayRouter:
         if worker in self._table:
             self._put(worker, {key: value for key, value in self._table[worker].items() if key != "drain"})
 
-    async def add(self, worker: str, model: str, address: str, port: int, slots: int, resumes: bool = False) -> None:
+    async def add(self, worker: str, model: str, address: str, port: int, slots: int, resumes: bool = False, weights: str = "") -> None:
         host = f"[{address}]" if ":" in address else address
-        self._put(worker, {"model": model, "worker": worker, "url": f"http://{host}:{port}", "slots": slots, "resumes": resumes})
+        row = {"model": model, "worker": worker, "url": f"http://{host}:{port}", "slots": slots, "resumes": resumes, "weights": weights}
+        self._put(worker, row)
 
     async def remove(self, worker: str) -> None:
         self._put(worker, None)

@@ -127,6 +127,7 @@ def worker_json(fleet: Fleet, worker: Worker, last_known: bool = False) -> Row:
         "age_s": None if row is None else _plain(fleet.age_s[row]), "pid": worker.pid, "slots": worker.slots,
         **{name: _plain(getattr(worker, name), name in _WHOLE) if shown else None for name in _WORKER_FIGURES},
         "started": None if worker.started_wall is None else at_text(worker.started_wall),
+        "checkpoint": worker.checkpoint or None, "generation": worker.generation, "restarts": worker.restarts,
     }
 
 

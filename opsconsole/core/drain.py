@@ -81,13 +81,17 @@ def _cannot_move(fleet: Fleet, intent: Drain, workers: Sequence[Worker]) -> str:
     for worker in workers:
         if refusal := migrate_refusal(fleet, worker):
             return refusal
-        if not left_ready(fleet, worker.model, leaving):
-            return f"{worker.model} has no other ready worker that could go on with the requests of {worker.name}"
+        others = [other for other in fleet.workers_of_model[worker.model] if other.state == "READY" and other.name not in leaving]
+        if not any(other.checkpoint == worker.checkpoint for other in others):
+            of_it = f" of {worker.checkpoint}" if others else ""
+            return f"{worker.model} has no other ready worker{of_it} that could go on with the requests of {worker.name}"
     return ""
 
 
 def migrate_refusal(fleet: Fleet, worker: Worker) -> str:
     """Why what a worker has in flight could not go on in another one; "" when it could."""
+    if not fleet.roster.moves_streams:
+        return "--on-deadline migrate needs the gateway: the router of the fleet file cannot move what has begun"
     if not fleet.router_queue:
         return "--on-deadline migrate needs the gateway: " + (fleet.router_cause or "the fleet file names no router")
     if worker.engine != RESUMING_ENGINE:

@@ -79,9 +79,8 @@ def _unsettled(fleet: Fleet, model: Model, old: Sequence[Worker]) -> str:
 def _cannot_move(fleet: Fleet, intent: Rollout, old: Sequence[Worker]) -> str:
     if intent.on_deadline != "migrate":
         return ""
-    others = "no other worker could go on with its requests: the gateway would give them to one of another checkpoint"
-    return next((refusal for worker in old if (refusal := migrate_refusal(fleet, worker))), "") or (
-        f"{old[0].name}: {others}" if len(ready_names(fleet, old[0].model)) < 2 else "")
+    nobody = "at the end no worker of the old checkpoint is left that could go on with requests; use hold, extend or abort"
+    return next((refusal for worker in old if (refusal := migrate_refusal(fleet, worker))), "") or nobody
 
 
 @dataclass

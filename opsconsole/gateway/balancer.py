@@ -41,6 +41,8 @@ class Worker:
     slots: int
     resumes: bool = False
     """Whether it can go on with an answer that another worker began."""
+    weights: str = ""
+    """What its answers are made with: an answer that it began is gone on with by the same weights alone."""
     drain: bool = False
     """It keeps its place in the routes and gets no more requests."""
 
@@ -99,6 +101,8 @@ class Balancer:
         self._limits = queue_limit, token_limit
         self._routed_models: frozenset[str] = frozenset()
         self._queues: dict[str, FairQueue] = {}
+        self._begun: dict[str, list[Ticket]] = {}
+        """Those whose answer a worker has begun and not ended, by model: their clients have waited before, so they go first."""
         self._seats: dict[str, dict[tuple[str, str], Seat]] = {}
         """By model, then by (name, url): a worker replaced under its old name is another worker, free at once."""
         self._ticket_count = 0
@@ -116,6 +120,7 @@ class Balancer:
             else:
                 self._seats.pop(model, None)
                 self._queues.pop(model, None)
+                self._begun.pop(model, None)
 
     def _reseat(self, model: str, workers: tuple[Worker, ...], now_s: float) -> dict[tuple[str, str], Seat]:
         old_seats = self._seats.get(model, {})
@@ -165,20 +170,38 @@ class Balancer:
 
     def wait(self, ticket: Ticket) -> None:
         """Put a ticket into its queue: one that a worker refused stands where it stood before."""
-        self._queue(ticket.model).put(ticket)
+        if ticket.weights is None:
+            self._queue(ticket.model).put(ticket)
+        else:
+            self._begun.setdefault(ticket.model, []).append(ticket)
 
     def leave(self, ticket: Ticket) -> None:
         """Take a ticket out of its queue if it still waits there."""
-        if ticket.model in self._queues:
+        if ticket in self._begun.get(ticket.model, ()):
+            self._begun[ticket.model].remove(ticket)
+        elif ticket.model in self._queues:
             self._queues[ticket.model].remove(ticket)
 
     def assign(self, now_s: float) -> list[tuple[Ticket, Seat]]:
         """Give every ticket that can go now its worker: the fairest ticket first, to the worker that will answer first."""
-        assignments = []
+        assignments = self._assign_begun(now_s)
         for model, queue in self._queues.items():
             while len(queue) and (free := self._free_seats(model, now_s)):
                 assignments.append((queue.pop(), self._occupy(_soonest(free, now_s))))
         return assignments
+
+    def _assign_begun(self, now_s: float) -> list[tuple[Ticket, Seat]]:
+        assignments = []
+        for ticket in [ticket for tickets in self._begun.values() for ticket in tickets]:
+            fitting = [seat for seat in self._free_seats(ticket.model, now_s) if seat.worker.weights == ticket.weights]
+            if fitting:
+                self._begun[ticket.model].remove(ticket)
+                assignments.append((ticket, self._occupy(_soonest(fitting, now_s))))
+        return assignments
+
+    def serves(self, model: str, weights: str) -> bool:
+        """Whether a worker that can go on with an answer of these weights gets requests."""
+        return any(seat.routed and seat.worker.resumes and seat.worker.weights == weights for seat in self.seats(model))
 
     def _free_seats(self, model: str, now_s: float) -> list[Seat]:
         return [seat for seat in self._seats.get(model, {}).values() if seat.routed and seat.is_free(now_s)]
@@ -207,7 +230,7 @@ class Balancer:
         """When a worker that rests, or is new, could next take somebody who waits; None: nothing to wait for."""
         moments_s = [
             moment_s
-            for model, queue in self._queues.items() if len(queue)
+            for model in self._queues.keys() | self._begun.keys() if self.queued(model)
             for seat in self._seats.get(model, {}).values() if seat.routed
             if (moment_s := seat.free_at_s(now_s)) is not None and moment_s > now_s
         ]
@@ -215,13 +238,13 @@ class Balancer:
 
     def models(self) -> list[str]:
         """Every model routed now, or still waited for, or still in flight."""
-        return sorted(self._routed_models | self._seats.keys() | self._queues.keys())
+        return sorted(self._routed_models | self._seats.keys() | self._queues.keys() | self._begun.keys())
 
     def routed_models(self) -> list[str]:
         return sorted(self._routed_models)
 
     def queued(self, model: str) -> int:
-        return len(self._queues.get(model, ()))
+        return len(self._queues.get(model, ())) + len(self._begun.get(model, ()))
 
     def queued_tokens(self, model: str) -> int:
         return self._queues[model].tokens if model in self._queues else 0

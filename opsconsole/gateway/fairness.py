@@ -22,6 +22,8 @@ class Ticket:
     """What it may cost: its prompt, as far as its length tells, and the longest answer it may have."""
     deadline_s: float = math.inf
     """When its client has no use for an answer any more."""
+    weights: str | None = None
+    """Of the worker that has begun its answer: no other weights may go on with it. None before."""
     begin: int | None = None
     """The clock when it came to the head of its line; None before."""
 

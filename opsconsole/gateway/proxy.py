@@ -128,6 +128,8 @@ class Proxy:
                 if answered:
                     return answered
                 self._metrics.moves.labels(ticket.model, seat.worker.name).inc()
+                if passage.is_under_way:
+                    ticket.weights = seat.worker.weights
                 # It waits for the next worker as long as any request may; its deadline was for the first bytes.
                 ticket.arrived_s, ticket.deadline_s = self._loop.time(), math.inf
             else:
@@ -139,6 +141,8 @@ class Proxy:
 
     async def _take(self, passage: Passage) -> Seat:
         ticket = passage.ticket
+        if ticket.weights is not None and not self._desk.balancer.serves(ticket.model, ticket.weights):
+            raise refusals.nobody_to_go_on(ticket.model)
         try:
             return await self._desk.take(ticket)
         except QueueFull:

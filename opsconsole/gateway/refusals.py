@@ -56,6 +56,10 @@ def not_taken_over(model: str, waited_s: float) -> Refusal:
     return Refusal(502, "broken", f"the answer was cut, and no worker of {model!r} took it over within {waited_s:g} s")
 
 
+def nobody_to_go_on(model: str) -> Refusal:
+    return Refusal(502, "broken", f"the answer was cut, and no other worker of {model!r} serves the weights that began it")
+
+
 def too_late(model: str, late_s: float) -> Refusal:
     message = f"no worker of {model!r} would answer by X-Deadline-Ms, by about {late_s:.1f} s; none has begun it"
     return Refusal(503, "too_late", message, retry_after_s=max(1, math.ceil(late_s)))

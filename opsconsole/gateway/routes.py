@@ -16,7 +16,7 @@ class BrokenRoutes(ValueError):
 
 
 def parse_routes(text: str) -> Routes:
-    """Routes from the text of the file: {"models": {MODEL: [{"worker": NAME, "url": URL, "slots": N, "resumes": true,
+    """Routes from the text of the file: {"models": {MODEL: [{"worker": NAME, "url": URL, "slots": N, "resumes": true, "weights": TEXT,
     "drain": true}, ...]}}. The last two may be left out."""
     try:
         document = json.loads(text)
@@ -51,7 +51,10 @@ def _parse_worker(place: str, entry: object) -> Worker:
     for key in ("resumes", "drain"):
         if not isinstance(entry.get(key, False), bool):
             raise BrokenRoutes(f"{place}.{key} is not true or false")
-    return Worker(name, url.rstrip("/"), slots, entry.get("resumes", False), entry.get("drain", False))
+    weights = entry.get("weights", "")
+    if not isinstance(weights, str):
+        raise BrokenRoutes(f"{place}.weights is not a text")
+    return Worker(name, url.rstrip("/"), slots, entry.get("resumes", False), weights, entry.get("drain", False))
 
 
 def _is_http(url: str) -> bool:

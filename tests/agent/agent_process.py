@@ -1,8 +1,10 @@
 """The agent as the console sees it: a process with two pipes, spoken to in lines."""
 
+import contextlib
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -69,3 +71,12 @@ class AgentProcess:
 def gpu(sample, row):
     """{column: value} of one GPU."""
     return {column: values[row] for column, values in zip(GPU_COLUMNS, sample["gpu"], strict=True)}
+
+
+def kill_workers(work_dir):
+    """Whatever its agents have left behind: keepers first, or they would start their workers again."""
+    records = [json.loads(file.read_text()) for file in (work_dir / "workers").glob("*.json")]
+    keepers = [record["keeper"][0] for record in records if record.get("keeper")]
+    for pid in [*keepers, *(record["pid"] for record in records if record.get("pid"))]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)

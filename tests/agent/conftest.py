@@ -1,17 +1,15 @@
 """An agent to speak to, on GPUs that are not there, with workers that have no model."""
 
-import contextlib
 import json
 import os
 import shutil
-import signal
 import sys
 from pathlib import Path
 
 import pytest
 
 from tests import nvml_library
-from tests.agent.agent_process import AgentProcess
+from tests.agent.agent_process import AgentProcess, kill_workers
 
 
 @pytest.fixture(scope="session")
@@ -81,14 +79,5 @@ def start(tmp_path, request, worker_python):
     for agent in agents:
         agent.process.kill()
         agent.process.wait()
-    _kill_workers(tmp_path / "work" / "workers")
+    kill_workers(tmp_path / "work")
     shutil.rmtree(tmp_path / "work", ignore_errors=True)
-
-
-def _kill_workers(folder):
-    """Keepers first, or they would start their workers again."""
-    records = [json.loads(file.read_text()) for file in folder.glob("*.json")] if folder.exists() else []
-    keepers = [record["keeper"][0] for record in records if record.get("keeper")]
-    for pid in [*keepers, *(record["pid"] for record in records if record.get("pid"))]:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)

@@ -1,5 +1,8 @@
 """How a drain waits: as long again while it helps, only for what is fresh, and with a receipt that adds up."""
 
+import shutil
+import subprocess
+
 import pytest
 
 from opsconsole.agent import drain as rooms
@@ -61,3 +64,29 @@ def test_quiet_is_nothing_in_flight_and_nothing_admitted_in_two_fresh_looks(monk
     for _ in seen:
         tally.look()
     assert tally.quiet_looks == quiet
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of its own for the agent's files."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=80m", "tmpfs", str(folder)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("this user cannot mount a small file system")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.mark.skipif(shutil.which("mount") is None, reason="no mount here")
+def test_a_full_disk_keeps_no_worker_from_being_drained_and_no_late_order_from_being_refused(small_disk, agent):
+    assert launch(agent)["ok"]
+    filler = small_disk / "filler"
+    with pytest.raises(OSError, match="No space"), open(filler, "wb", buffering=0) as file:
+        while True:
+            file.write(b"x" * 4096)
+    answer = drain(agent, generation=1, anchor={"audit": "a", "seq": 1, "hash": "ab" * 32})
+    assert answer["ok"], answer
+    assert drain(agent, generation=1)["detail"]["conflict"]
+    refused = launch(agent, worker="w-2")
+    assert not refused["ok"]

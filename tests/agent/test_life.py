@@ -14,6 +14,7 @@ import pytest
 from opsconsole.agent.lines import Outbox, fit
 from opsconsole.protocol import LINE_LIMIT_BYTES, SILENCE_LIMIT_S
 from tests.agent.agent_process import ROOT, AgentProcess, gpu
+from tests.agent.ordering import drain, launch
 
 OLD_PYTHONS = [*Path.home().glob(".pyenv/versions/3.9.*/bin/python"), *(path for path in [Path("/usr/bin/python3.9")] if path.exists())][:1]
 
@@ -101,6 +102,7 @@ def test_it_runs_from_a_zip_without_any_site_packages(start, tmp_path, nvml_stat
     agent = start("nvml", argv=[str(python), "-I", "-S", str(make_zip(tmp_path / "agent.zip"))])
     assert len(agent.facts(lambda facts: facts["gpus"]["uuid"])["gpus"]["uuid"]) == 2
     assert gpu(agent.sample(), 0)["power_w"] > 0
+    assert launch(agent)["ok"] and drain(agent)["ok"]  # the worker's keeper runs from the zip, too
 
 
 def test_without_the_library_the_reason_is_told(tmp_path):

@@ -31,7 +31,7 @@ def taking(wishes):
 def test_only_ready_workers_that_are_not_on_their_way_out_take_requests():
     wishes = wishes_of(FLEET, (), {"n2": "10.0.0.2"})
     assert list(wishes) == ["w1", "w2", "w3"] and taking(wishes) == ["w1", "w3"]
-    assert wishes["w3"] == ("w3", "demo", "10.0.0.2", 4003, 4, True, True)
+    assert wishes["w3"] == ("w3", "demo", "10.0.0.2", 4003, 4, True, "", True)
     assert taking(wishes_of(FLEET, {"w1"}, {})) == ["w3"]
 
 
@@ -68,7 +68,7 @@ class Table:
     async def ready(self, worker):
         await self._do("ready", worker, READY)
 
-    async def add(self, worker, model, address, port, slots, resumes=False):
+    async def add(self, worker, model, address, port, slots, resumes=False, weights=""):
         await self._do("add", worker, READY)
 
     async def remove(self, worker):
@@ -193,7 +193,7 @@ async def test_the_gateway_is_kept_through_its_file_and_confirms(tmp_path):
     async with open_gateway(Settings(path)) as gateway:
         kept = Kept(GatewayRouter(path, f"http://127.0.0.1:{gateway.port}", ["demo", "empty"]))
         async with kept.running():
-            assert entries(path)["w3"] == {"worker": "w3", "url": "http://127.0.0.1:4003", "slots": 4, "resumes": True}
+            assert entries(path)["w3"] == {"worker": "w3", "url": "http://127.0.0.1:4003", "slots": 4, "resumes": True, "weights": ""}
             while ("w3", READY) not in {(backend.worker, backend.state) for backend in await kept.router.list()}:
                 await asyncio.sleep(0.01)
             kept.withheld.add("w3")

@@ -54,6 +54,8 @@ def _more(situation):
         more["sites"] = (Site("ams1", **situation["site"]),)
     if "sites" in situation:
         more["sites"] = tuple(Site(name, **fields) for name, fields in situation["sites"].items())
+    if "moves_streams" in situation:
+        more["moves_streams"] = situation["moves_streams"]
     if "engines" in situation:
         more["engines"] = tuple(situation["engines"])
     return more

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from opsconsole.gateway import balancer
 from opsconsole.gateway.continuation import MOVES_LIMIT, Continuation, continuation_of
+from opsconsole.gateway.routes import parse_routes
 from opsconsole.gateway.server import Settings, open_gateway
 from tests.gateway.conftest import PATIENCE_S
 
@@ -80,7 +81,8 @@ def test_a_client_that_asked_for_ids_sees_them_and_the_seam_is_closed():
 class Resumer:
     """A worker that says ANSWER from where it is asked to, and fails after `patience` tokens in its `manner`: die, cut or none."""
 
-    def __init__(self, manner="none", patience=2):
+    def __init__(self, manner="none", patience=2, weights=""):
+        self.weights = weights
         self.manner, self.patience, self.asked, self.ids = manner, patience, [], []
 
     async def __aenter__(self):
@@ -119,6 +121,9 @@ class Resumer:
         else:
             await response.write(b'data: {"id": "c-1", "cho')
             request.transport.close()
+        if self.manner == "leave":
+            self.before_it_leaves()
+            request.transport.close()
         if self.manner == "vanish":
             await self._runner.sites.copy().pop().stop()
         return response
@@ -131,7 +136,10 @@ async def stream_through(tmp_path, workers, more=None, **options):
     async with asyncio.timeout(PATIENCE_S):
         for worker in workers:
             await worker.__aenter__()
-        entries = [{"worker": f"w-{n}", "url": worker.url, "slots": 1, "resumes": True} for n, worker in enumerate(workers)]
+        entries = [
+            {"worker": f"w-{n}", "url": worker.url, "slots": 1, "resumes": True, "weights": worker.weights}
+            for n, worker in enumerate(workers)
+        ]
         (tmp_path / "routes.json").write_text(json.dumps({"models": {"demo": entries}}))
         async with open_gateway(Settings(tmp_path / "routes.json", **options)) as gateway, aiohttp.ClientSession() as session:
             url = f"http://127.0.0.1:{gateway.port}"
@@ -183,6 +191,31 @@ def test_a_worker_that_fails_at_going_on_is_passed_over(tmp_path, monkeypatch):
     raw, _ = asyncio.run(stream_through(tmp_path, workers))
     assert said(raw) == "".join(f" w{token}" for token in ANSWER) and raw.endswith(DONE.encode())
     assert workers[1].asked
+
+
+def test_only_the_same_weights_go_on_with_an_answer(tmp_path):
+    workers = [Resumer("cut", weights="v1"), Resumer(weights="v2"), Resumer(weights="v1")]
+    raw, _ = asyncio.run(stream_through(tmp_path, workers))
+    assert said(raw) == "".join(f" w{token}" for token in ANSWER) and raw.endswith(DONE.encode())
+    assert workers[2].asked and not workers[1].asked
+
+
+async def test_where_nobody_else_has_the_weights_the_client_hears_of_it_at_once(tmp_path):
+    import aiohttp
+
+    async with Resumer("leave", weights="v1") as leaving, Resumer(weights="v2") as other:
+        entries = [
+            {"worker": one.weights, "url": one.url, "slots": 1, "resumes": True, "weights": one.weights} for one in (leaving, other)
+        ]
+        (tmp_path / "routes.json").write_text(json.dumps({"models": {"demo": entries}}))
+        settings = Settings(tmp_path / "routes.json", queue_timeout_s=3600)
+        async with asyncio.timeout(PATIENCE_S), open_gateway(settings) as gateway, aiohttp.ClientSession() as session:
+            last = parse_routes(json.dumps({"models": {"demo": entries[1:]}}))
+            leaving.before_it_leaves = lambda: gateway.proxy._desk.replace(last)
+            body = {"model": "demo", "messages": [{"role": "user", "content": "hello"}], "stream": True}
+            async with session.post(f"http://127.0.0.1:{gateway.port}/v1/chat/completions", json=body) as answer:
+                raw = await answer.read()
+    assert said(raw) == " w11 w12" and b"serves the weights that began it" in raw and not other.asked
 
 
 def test_without_another_worker_the_client_hears_of_it(tmp_path):

@@ -28,6 +28,8 @@ link = "sim"
 [[models]]
 name = "demo"
 checkpoint = "random:tiny"
+[policy]
+max_unavailable = 9
 [router]
 """
 PATIENCE_S = 30.0

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+from tests.agent.agent_process import kill_workers
 from tests.ssh.sshd import Sshd, make_key
 
 STAND_IN = Path(__file__).parents[1] / "agent" / "stand_in_worker.py"
@@ -89,11 +90,7 @@ class Lab:
         return [row["kind"] for row in rows], [row["id"] for row in rows if row["kind"] == "order"]
 
     def close(self):
-        for record in self.processes() if (self.home / "work").exists() else ():
-            try:
-                os.kill(record["pid"], signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+        kill_workers(self.home / "work")
         try:
             os.kill(self.collector, signal.SIGTERM)
         except (ProcessLookupError, ValueError, FileNotFoundError):

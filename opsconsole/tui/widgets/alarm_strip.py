@@ -9,7 +9,7 @@ from opsconsole.tui.paint import Row, cells, fit
 from opsconsole.tui.pane import Pane
 from opsconsole.tui.runs import name_of
 
-HINT = "n next ▸ "
+HINT = "  n next ▸ "
 
 
 class AlarmStrip(Pane):

@@ -56,7 +56,8 @@ class PlanBox(Box):
             return head
         warnings = self._some(self._told("▲  ", "warn", plan.warnings, width), max(GUARDS_LEAST, room // 4), "▲  ", "warn")
         changes = self._changes(plan, width)
-        most = max(CHANGES_LEAST, room - len(head) - STEPS_LEAST - GUARDS_LEAST - len(warnings) - 3)
+        others = min(STEPS_LEAST, len(plan.steps)) + min(GUARDS_LEAST, len(plan.checks)) + len(warnings)
+        most = max(CHANGES_LEAST, room - len(head) - others - 3)
         if len(changes) > most:
             changes = [*changes[: most - 2], self.row().put(f"  and {len(changes) - most + 1} more change: d shows all", "dim"), self.row()]
         free = room - len(head) - len(changes) - len(warnings) - 3

@@ -60,7 +60,7 @@ class HAProxy:
     async def ready(self, worker: str) -> None:
         await self._set_state(worker, "ready")
 
-    async def add(self, worker: str, model: str, address: str, port: int, slots: int, resumes: bool = False) -> None:
+    async def add(self, worker: str, model: str, address: str, port: int, slots: int, resumes: bool = False, weights: str = "") -> None:
         backend = self._options.backends.get(model)
         if backend is None or not NAME.fullmatch(worker):
             raise Unusable(f"{clean(worker, 60)} of {clean(model, 60)} cannot be a server: "
