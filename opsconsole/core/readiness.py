@@ -9,6 +9,8 @@ from opsconsole.core.steps import Step
 
 OUT_OF_ROUTER = frozenset(("drain", "stop"))
 """Orders before which the router must give their worker no more requests."""
+LETS_GO = {"undrain": {"drain"}}
+"""What another run may be doing to the same worker: a drain lets go of it when asked."""
 SHOWN_LIMIT_S = 10.0
 """How long what a step has done may take to show in the fleet before the next step is judged without it."""
 
@@ -16,7 +18,8 @@ SHOWN_LIMIT_S = 10.0
 def start_refusal(run: Run, number: int, now: Ticked) -> tuple[str, bool]:
     """(why the step must not begin, "" when it may; whether that is because somebody else is at it)."""
     step = run.steps[number].step
-    if step.worker and any(other.worker == step.worker for other in now.others):
+    at_it = {other.order["op"] for other in now.others if step.worker and other.worker == step.worker}
+    if at_it - LETS_GO.get(step.order["op"], set()):
         return f"another run is at work on {step.worker}", True
     begun = [one.step for other, one in enumerate(run.steps) if other != number and one.state in UNDER_WAY]
     done = [one.step for one in run.steps if one.state == "DONE"]

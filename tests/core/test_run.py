@@ -112,6 +112,12 @@ def test_another_run_at_the_same_worker_is_a_conflict():
     assert script.run.steps[0].detail == {"conflict": True} and not script.orders
 
 
+def test_a_drain_under_way_is_no_conflict_for_who_takes_the_worker_back():
+    undrain = Step("let old serve", "n1", "old", {"op": "undrain", "worker": "old"})
+    assert Script(undrain).tick(others=(DRAIN,)).states == ["SENT"]
+    assert Script(undrain).tick(others=(DRAIN, replace(DRAIN, order={"op": "stop", "worker": "old"}))).states == ["FAILED"]
+
+
 def test_silence_is_unsure_holds_what_follows_and_is_asked_with_the_same_id():
     undrain = Step("let third serve", "n3", "third", {"op": "undrain", "worker": "third"}, (0,))
     script = Script(LAUNCH, undrain).tick().tick(1016.0)

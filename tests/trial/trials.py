@@ -12,7 +12,7 @@ from opsconsole.core.steps import Drain, Step
 from tests.trial.consoles import GPUS, NODES, Console, Crash
 from tests.trial.nodes import Broken, Node, Router, Worker
 
-FAULTY_S, QUIET_S = 90, 90
+FAULTY_S, QUIET_S = 90, 210
 """Faults happen in the first part; in the second all that was begun must come to its end."""
 
 
@@ -40,6 +40,8 @@ class Trial:
         """When a console sees that a link was cut."""
         self.era = dict.fromkeys(pairs, 0)
         """Counts connections: what was said in one is not heard in the next."""
+        self.linked_in = dict.fromkeys(pairs, -1)
+        """The connection that a console has been told of."""
 
     def run(self) -> None:
         for self.now in range(1, FAULTY_S + QUIET_S):
@@ -53,7 +55,14 @@ class Trial:
                 if self.now >= self.down_until[name]:
                     self._safely(name, lambda console=console, faulty=faulty: self._second(console, faulty))
             self._deliver()
+            if not faulty and self._is_settled():
+                break
         self._judge()
+
+    def _is_settled(self) -> bool:
+        runs = [run for console in self.consoles.values() for run in console.runs.values()]
+        are_up = all(self.now > until for until in self.down_until.values())
+        return are_up and not self._due and all(run.state in ("DONE", "HELD", "FAILED") for run in runs)
 
     def _break_something(self) -> None:
         random = self.random
@@ -99,7 +108,9 @@ class Trial:
             if self.now >= self.noticed_at[pair]:
                 console.is_linked[name] = False
             return
-        was_linked, console.is_linked[name] = console.is_linked[name], True
+        # a connection that broke is made anew, also where nobody had seen that it was broken
+        was_linked = console.is_linked[name] and self.linked_in[pair] == self.era[pair]
+        console.is_linked[name], self.linked_in[pair] = True, self.era[pair]
         if self.random.random() < 0.8 or not was_linked:
             console.see(self.nodes[name], self.now)
         if not was_linked:
