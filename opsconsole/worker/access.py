@@ -6,7 +6,7 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-OPEN_PATHS = frozenset(("/healthz", "/readyz", "/metrics"))
+OPEN_PATHS = frozenset(("/healthz", "/readyz", "/health", "/metrics"))
 """What probes and scrapers ask without a key: nothing there tells of any one request."""
 KEY_LIMIT_BYTES = 4096
 

@@ -162,8 +162,8 @@ def _add_address(parser: argparse.ArgumentParser) -> None:
         "--api-key-file",
         type=_path,
         metavar="PATH",
-        help="ask for `Authorization: Bearer KEY` everywhere but at /healthz, /readyz and /metrics; the key is the file's first line, "
-        "and nobody else may read the file",
+        help="ask for `Authorization: Bearer KEY` everywhere but at /healthz, /readyz, /health and /metrics; the key is the file's "
+        "first line, and nobody else may read the file",
     )
 
 

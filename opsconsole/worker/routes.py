@@ -45,6 +45,7 @@ class Routes:
             "/v1/models": ("GET", self.models),
             "/healthz": ("GET", self.healthz),
             "/readyz": ("GET", self.readyz),
+            "/health": ("GET", self.readyz),  # vLLM's name: load generators ask it before they begin
             "/state": ("GET", self.state),
             "/drain": ("POST", self.drain),
             "/undrain": ("POST", self.undrain),

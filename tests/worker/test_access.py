@@ -35,7 +35,7 @@ def test_the_first_line_is_the_key(key_file, path):
     assert not access.allows(path, {})
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/health", "/metrics"])
 def test_probes_need_no_key(path):
     assert Access(b"key").allows(path, {})
 
@@ -70,7 +70,7 @@ def test_a_guarded_worker_refuses_in_the_shape_of_openai(start_worker, key_file)
     for path, method in (("/v1/models", "GET"), ("/v1/completions", "POST"), ("/state", "GET"), ("/drain", "POST"), ("/undrain", "POST")):
         status, headers, body = worker.ask(path, method=method)
         assert (status, headers["WWW-Authenticate"], json.loads(body)["error"]["code"]) == (401, "Bearer", "invalid_api_key")
-    assert [worker.ask(path)[0] for path in ("/healthz", "/readyz", "/metrics")] == [200, 503, 200]
+    assert [worker.ask(path)[0] for path in ("/healthz", "/readyz", "/health", "/metrics")] == [200, 503, 503, 200]
     assert worker.ask("/state", headers={"Authorization": f"Bearer {KEY}"})[0] == 200
     worker.terminate()
     assert worker.wait() == 0

@@ -16,7 +16,7 @@ from hypothesis import strategies as st  # noqa: E402
 from tests.worker.conftest import PATIENCE_S  # noqa: E402
 
 METHODS = ["POST", "GET", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE", "TRACE", "BREW"]
-PATHS = ["/v1/completions", "/v1/chat/completions", "/v1/models", "/healthz", "/readyz", "/state", "/undrain", "/metrics"]
+PATHS = ["/v1/completions", "/v1/chat/completions", "/v1/models", "/healthz", "/readyz", "/health", "/state", "/undrain", "/metrics"]
 STRANGE_PATHS = ["/", "//", "/v1", "/v1/", "/v1/completions/", "/%00", "/%ff", "/state?x=%zz", "/../state", "/" + "a" * 4000]
 COMPLETION = {"prompt": "hello", "max_tokens": 3, "temperature": 0}
 CHAT = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 3}
