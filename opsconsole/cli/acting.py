@@ -10,8 +10,8 @@ import click
 from opsconsole.cli.output import CommandError, Exit, narrate, print_data, print_json
 from opsconsole.cli.plans import is_held, plan_json, plan_lines, progress_line, receipt_json, receipt_lines
 from opsconsole.cli.session import open_session
+from opsconsole.core.confirmation import phrase_for, stops_serving
 from opsconsole.core.steps import Intent, Plan, Progress
-from opsconsole.core.text import clean
 from opsconsole.core.wording import at_text
 
 
@@ -26,6 +26,13 @@ def acting(command: Callable) -> Callable:
     ):
         command = option(command)
     return click.pass_obj(command)
+
+
+def actor() -> str:
+    """Who runs this command, for the plan and the audit."""
+    from opsconsole.control.identity import actor  # here, because --help needs nobody
+
+    return actor()
 
 
 def act(settings, intent: Intent, only_plan: bool, yes: bool, wait: bool, as_json: bool) -> int:
@@ -62,20 +69,13 @@ def show_plan(plan: Plan, as_json: bool, as_data: bool) -> None:
         print("\n".join(plan_lines(plan)), file=sys.stderr, flush=True)
 
 
-def stops_serving(plan: Plan) -> str:
-    """What to type before a plan that takes workers out of service in production: whom it is about; "" when it takes none out."""
-    if not any(step.order["op"] in ("drain", "stop") for step in plan.steps):
-        return ""
-    return " ".join(getattr(plan.intent, "targets", ())) or getattr(plan.intent, "model", "") or getattr(plan.intent, "run", "") or "all"
-
-
 def confirm(plan: Plan, environment: str) -> None:
     """Returns when the person says yes. Raises CommandError else."""
     if not sys.stdin.isatty():
         raise CommandError("there is nobody to ask (stdin is no terminal): say --yes to do it, or --plan to see it only", Exit.USAGE)
-    name = stops_serving(plan)
-    if environment == "production" and name:
-        typed = click.prompt(f"This stops serving in production. Type {clean(name)} to do it", default="", show_default=False, err=True)
+    if environment == "production" and stops_serving(plan):
+        name = phrase_for(plan)
+        typed = click.prompt(f"This stops serving in production. Type {name} to do it", default="", show_default=False, err=True)
         agreed = typed.strip() == name
     else:
         agreed = click.confirm("Do it?", err=True)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import click
 
-from opsconsole.cli.acting import act, acting
-from opsconsole.control.identity import actor
+from opsconsole.cli.acting import act, acting, actor
 from opsconsole.core.steps import Cap, Cordon, Uncordon
 from opsconsole.core.text import clean
 

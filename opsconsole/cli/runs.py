@@ -6,10 +6,9 @@ import time
 
 import click
 
-from opsconsole.cli.acting import carried_out, confirm, follow, refused, show_plan
+from opsconsole.cli.acting import actor, carried_out, confirm, follow, refused, show_plan
 from opsconsole.cli.output import CommandError, Exit, print_data, print_json
 from opsconsole.cli.session import open_session
-from opsconsole.control.identity import actor
 from opsconsole.core.run import Run, StepRun
 from opsconsole.core.steps import Progress, Undo
 from opsconsole.core.text import clean

@@ -111,7 +111,10 @@ def _message(one: StepRun) -> tuple[str, str, str, dict[str, Any]]:
     step, order_id = one.step, one.order_id
     if one.cancel:
         order_id += CANCEL
-        return order_id, step.node, step.worker, {"op": BACK_BY[step.order["op"]], "worker": step.worker, "id": order_id}
+        back = {"op": BACK_BY[step.order["op"]], "worker": step.worker, "id": order_id}
+        if step.order["op"] == "drain" and one.generation is not None:
+            back["generation"] = one.generation + 1  # of this very drain: one that another console began since is not ours to take back
+        return order_id, step.node, step.worker, back
     fence = {"generation": one.generation} if step.worker else {}
     return order_id, step.node, step.worker, {**step.order, **fence, "id": order_id}
 

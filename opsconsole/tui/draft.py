@@ -5,34 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from opsconsole.core.command import command_of
-from opsconsole.core.steps import Cap, Intent, Plan, Rollout
-from opsconsole.core.text import REPLACEMENT, clean
+from opsconsole.core.confirmation import phrase_for, stops_serving
+from opsconsole.core.steps import Intent, Plan
+from opsconsole.core.text import clean
 from opsconsole.tui.editor import Editor
 from opsconsole.tui.form import Choice, Form, Typed
 
 PHRASE, KEYS = "phrase", "keys"
 """Places of the keys beside the fields of the form: the name to type, and the keys of the dialog itself."""
 COMMAND_LIMIT = 4000
-_STOPS = frozenset(("drain", "stop"))
-
-
-def stops_serving(plan: Plan) -> bool:
-    return isinstance(plan.intent, (Cap, Rollout)) or any(step.order.get("op") in _STOPS for step in plan.steps)
-
-
-def phrase_for(plan: Plan) -> str:
-    """What must be typed: the one thing's name, or how many there are."""
-    intent = plan.intent
-    if isinstance(intent, Cap):
-        targets: tuple[str, ...] = (intent.target,)
-    elif isinstance(intent, Rollout):
-        targets = (intent.model,)
-    else:
-        targets = getattr(intent, "targets", ())
-    if not targets:
-        targets = tuple(dict.fromkeys(step.worker for step in plan.steps if step.order.get("op") in _STOPS))
-    phrase = clean(targets[0], 60) if len(targets) == 1 else str(len(targets))
-    return "yes" if REPLACEMENT in phrase else phrase
 
 
 @dataclass

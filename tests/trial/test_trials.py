@@ -25,7 +25,7 @@ def test_seeds_that_once_did_stay_whole(seed):
 
 
 def test_a_seed_is_one_history():
-    first, again = (trials.Trial(7) for _ in range(2))
+    first, again = (trials.Trial(14) for _ in range(2))
     first.run(), again.run()
     assert first.log == again.log and len(first.log) > 50
 

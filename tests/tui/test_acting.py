@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 from msgspec.structs import replace as changed
 
+from opsconsole.core.confirmation import phrase_for, stops_serving
 from opsconsole.core.fleet import Cordoned
 from opsconsole.core.steps import Cap, Cordon, Drain, Launch, Rebalance, Rollout, Stop, Uncordon, Undo, Undrain
-from opsconsole.tui.draft import phrase_for, stops_serving
 from opsconsole.tui.form import Form
 from opsconsole.tui.runs import Pace, expected_s
 from tests.tui import doings, fleets
