@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,14 @@ from typing import Any
 from opsconsole.control import wire
 from opsconsole.core.fleet import Fleet, Roster
 from opsconsole.core.plan import confirmed, confirmed_plan, make_plan
+from opsconsole.core.readiness import shows
 from opsconsole.core.run import Run
 from opsconsole.core.steps import Intent, Plan, Progress, Undo
 from opsconsole.core.text import clean
 
+SHOWN_LIMIT_S = 3.0
+"""How long the end of a run waits for the samples that show what it did."""
+SHOWN_POLL_S = 0.05
 BACKLOG_LIMIT_BYTES = 4 * 1024 * 1024
 """A front that has so much unread misses frames until it reads again; answers are never dropped."""
 
@@ -128,6 +133,16 @@ class Counter:
         async for news in told:
             if isinstance(news, Progress):
                 self._say(front, number, news)
+        await self._until_shown(run.id)
+
+    async def _until_shown(self, run_id: str) -> None:
+        """The end is told once the fleet shows what was done, so that the next command of a script builds on it."""
+        (run,) = self._performer.runs(run_id)
+        done = [one for one in run.steps if one.state == "DONE"]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SHOWN_LIMIT_S):
+                while not all(shows(self._fleet, one, time.time()) for one in done):
+                    await asyncio.sleep(SHOWN_POLL_S)
 
     async def _list_runs(self, front: _Front, number: int, request: dict[str, Any]) -> None:
         for run in self._performer.runs(request.get("run", "")):
@@ -136,6 +151,7 @@ class Counter:
     async def _watch(self, front: _Front, number: int, request: dict[str, Any]) -> None:
         async for news in self._performer.watch(request["run"]):
             self._say(front, number, news)
+        await self._until_shown(request["run"])
 
     async def _tell(self, front: _Front, number: int, request: dict[str, Any]) -> None:
         self._say(front, number, await self._performer.tell(request["run"], request["word"], clean(request.get("actor", ""), 80)))

@@ -86,3 +86,12 @@ def test_workers_that_share_a_gpu_may_start_side_by_side():
     first, second = make_plan(shared, Launch("demo", "n1", (0, 0), 2)).steps
     assert step_refusal(shared, second, [first]) == ""
     assert "no longer free" in step_refusal(shared, second, [first, replace(first, worker="demo-9")])
+
+
+def test_a_fleet_below_its_minimum_may_be_renewed_one_for_one():
+    model = (Model("demo", checkpoint="v1", min_ready=2),)
+    before = fleet_of({"n1": [worker_fields("demo-1", checkpoint="v1")]}, models=model)
+    launch, drain = make_plan(before, Rollout("demo", "v2")).steps
+    new = worker_fields(launch.worker, gpus=[1])
+    after = fleet_of({"n1": [worker_fields("demo-1", checkpoint="v1")], launch.node: [new]}, models=model)
+    assert step_refusal(after, drain, ended=[launch]) == ""
