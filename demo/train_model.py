@@ -128,7 +128,7 @@ def loss(params: dict, batch: jax.Array) -> jax.Array:
     def logits(row: jax.Array) -> jax.Array:
         empty = jax.tree.map(jnp.asarray, model.empty_cache(CONFIG, 1, 1, np.float32))  # all writes fall outside and are dropped
         token, conversation, position, _ = row[:, :-1]
-        return model.prefill(CONFIG, params, empty, token, conversation, position, jnp.arange(WINDOW), chunked=False)[1]
+        return model.prefill(CONFIG, params, empty, token, conversation, position, jnp.arange(WINDOW), chunked=False)[1].T
 
     scores = jax.nn.log_softmax(jax.vmap(logits)(batch))
     of_next = jnp.take_along_axis(scores, batch[:, 0, 1:, None], axis=-1)[..., 0]
@@ -151,8 +151,8 @@ def moved(path: tuple, weight: jax.Array, gradient: jax.Array, mean: jax.Array, 
     if weight.ndim == 1 or path[0].key == "embedding":
         mean, square = mean / (1 - MOMENTUM ** (step + 1)), square / (1 - VARIANCE ** (step + 1))
         return weight - rate * (mean / (jnp.sqrt(square) + 1e-8) + (DECAY * weight if weight.ndim > 1 else 0))
-    flat = (MOMENTUM * mean + (1 - MOMENTUM) * gradient).reshape(weight.shape[0], -1)
-    turn = orthogonal(flat) * max(1.0, flat.shape[1] / flat.shape[0]) ** 0.5
+    flat = (MOMENTUM * mean + (1 - MOMENTUM) * gradient).reshape(-1, weight.shape[-1])  # (out, in)
+    turn = orthogonal(flat) * max(1.0, flat.shape[0] / flat.shape[1]) ** 0.5
     return weight - rate * (MATRIX_RATE * turn.reshape(weight.shape) + DECAY * weight)
 
 
@@ -183,18 +183,18 @@ def train(tokenizer: Tokenizer, steps: int, seed: int) -> dict:
 
 
 def hugging_face_tensors(params: dict) -> dict[str, np.ndarray]:
-    """The fused layers taken apart again, each matrix as (out, in): the inverse of what the worker does when it loads."""
+    """The fused layers taken apart again: the inverse of what the worker does when it loads."""
     group, hidden = CONFIG.group_size, CONFIG.hidden_size
     tensors = {"model.embed_tokens.weight": params["embedding"], "model.norm.weight": params["final_norm"]}
     for index, layer in enumerate(params["layers"]):
         prefix = f"model.layers.{index}."
-        heads = np.moveaxis(layer["qkv"], 0, -1)  # (kv_heads, group + 2, head_dim, hidden)
+        heads = layer["qkv"]  # (kv_heads, group + 2, head_dim, hidden)
         parts = {"q": heads[:, :group], "k": heads[:, group], "v": heads[:, group + 1]}
         tensors |= {f"{prefix}self_attn.{letter}_proj.weight": part.reshape(-1, hidden) for letter, part in parts.items()}
-        tensors[prefix + "self_attn.o_proj.weight"] = layer["attention_out"].T
-        tensors[prefix + "mlp.gate_proj.weight"] = layer["gate_up"][:, 0].T
-        tensors[prefix + "mlp.up_proj.weight"] = layer["gate_up"][:, 1].T
-        tensors[prefix + "mlp.down_proj.weight"] = layer["down"].T
+        tensors[prefix + "self_attn.o_proj.weight"] = layer["attention_out"]
+        tensors[prefix + "mlp.gate_proj.weight"] = layer["gate_up"][0]
+        tensors[prefix + "mlp.up_proj.weight"] = layer["gate_up"][1]
+        tensors[prefix + "mlp.down_proj.weight"] = layer["down"]
         tensors[prefix + "input_layernorm.weight"] = layer["attention_norm"]
         tensors[prefix + "post_attention_layernorm.weight"] = layer["mlp_norm"]
     return {name: np.ascontiguousarray(tensor).astype(ml_dtypes.bfloat16) for name, tensor in tensors.items()}

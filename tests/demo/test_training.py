@@ -17,7 +17,7 @@ SHIPPED = ROOT / "demo" / "model"
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
-    command = [sys.executable, str(ROOT / "demo" / "train_model.py"), str(folder), "--steps", "2"]
+    command = [sys.executable, str(ROOT / "demo" / "train_model.py"), str(folder), "--steps", "9"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     losses = [float(line.rpartition(" ")[2]) for line in done.stdout.splitlines() if line.startswith("step")]

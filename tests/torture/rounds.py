@@ -141,5 +141,5 @@ def stopped_worker(rig, dice):
     until(lambda: rig.console.workers()[name]["state"] in ("READY", "DRAINING", "DRAINED"), 60, f"{name} answers again")
 
 
-ROUNDS = (drain, rollout, migrate, rivals, launch, failing_rollout, stopped_worker, rebalance, drain_and_regret)
+ROUNDS = (drain, rollout, migrate, rivals, stopped_worker, launch, failing_rollout, rebalance, drain_and_regret)
 """The first is first in every torture; a router that cannot move streams leaves out `migrate`."""

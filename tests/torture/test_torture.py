@@ -7,8 +7,8 @@ from tests.torture.torture import torture
 
 pytest.importorskip("jax")
 
-ROUNDS = {"gateway": 9, "haproxy": 4}
-"""Each kind once through our gateway; through HAProxy those that ask most of a router."""
+ROUNDS = {"gateway": 5, "haproxy": 2}
+"""The first kinds of `ROUNDS`: those that ask most of a console and of a router."""
 
 
 @pytest.mark.parametrize("name", FRONTS)
