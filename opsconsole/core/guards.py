@@ -156,11 +156,12 @@ def _drain_refusal(fleet: Fleet, row: int, step: Step, under_way: list[Step], en
     ready |= {name for name in came if seen.get(name, "PENDING") in ("PENDING", "STARTING", "READY")}
     left = len(ready - leaving - {worker.name})
     minimum = next((model for model in fleet.roster.models if model.name == worker.model), Model(worker.model))
-    # What the run itself has launched does not raise the floor: a fleet that was below its minimum may be renewed one for one.
-    if left < min(len(ready - came), minimum.min_ready):
+    # What a plan promised is the floor: a fleet that was below its minimum may be renewed one for one.
+    floor = step.order.get("keep_ready", min(len(ready), minimum.min_ready))
+    if left < floor and left < minimum.min_ready:
         return _minimum_text(minimum, left, len(ready))
-    if left < step.order.get("keep_ready", 0):
-        return f"{worker.model} would have {left} ready workers, the plan was to keep {step.order['keep_ready']}"
+    if left < floor:
+        return f"{worker.model} would have {left} ready workers, the plan was to keep {floor}"
     outside = out_names(fleet, worker.model) | {name for name in leaving if seen.get(name) in ("READY", *OUT)}
     return out_refusal(fleet, worker.model, {worker.name}, outside - {worker.name})
 
