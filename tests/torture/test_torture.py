@@ -7,7 +7,7 @@ from tests.torture.torture import torture
 
 pytest.importorskip("jax")
 
-ROUNDS = {"gateway": 4, "haproxy": 1}
+ROUNDS = {"gateway": 3, "haproxy": 1}
 """The first kinds of `ROUNDS`: those that ask most of a console and of a router."""
 
 
