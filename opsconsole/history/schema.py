@@ -42,7 +42,7 @@ def m003_moments(db):
     db.execute("alter table tick add column headlines blob")
     db.execute("alter table note add column severity integer not null default 0")
     db["roster"].create({"key": str, "data": bytes}, pk="key", not_null={"data"})
-    db["keyframe"].create({"t": int, "roster": str, "data": bytes}, pk="t", not_null={"roster", "data"})
+    db["keyframe"].create({"id": int, "roster": str, "data": bytes}, pk="id", not_null={"roster", "data"})
     db["moment"].create({"t": int, "keyframe": int, "data": bytes}, pk="t", not_null={"keyframe", "data"})
     db["worker"].create({"name": str, "model": str, "node": str, "chip": str}, pk="name", not_null={"model", "node", "chip"})
 

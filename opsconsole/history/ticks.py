@@ -108,7 +108,7 @@ class Pen:
         """The rows of this moment. What a node last said before it fell silent is in none of its frames, but in its moment."""
         slots = self.slots
         slots.follow(fleet.roster)
-        keyframe, moment = self._scribe.write(fleet)
+        self._scribe.look(fleet)
         moved = self._follow_workers(fleet)
         numbers = self._worker_numbers(fleet)  # (WORKER_NUMBERS, workers)
         answering = fleet.answering
@@ -127,7 +127,12 @@ class Pen:
             if (data := pack(values, slots.scales[metric.name])) is not None
         ]
         headlines = np.append(tables["fleet"][:, 0], tables["model"][0]).astype("<f8").tobytes()
+        keyframe, moment = self._scribe.write(fleet, headlines)
         return Tick(int(fleet.at), fleet.at, tuple(frames), slots.take_new(), keyframe, moment, headlines, moved)
+
+    @property
+    def has_written(self) -> bool:
+        return self._scribe.has_written
 
     def tell_again(self) -> None:
         """The next tick goes into a file that knows nobody."""
