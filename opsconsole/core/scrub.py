@@ -61,11 +61,13 @@ class Scrubber:
     def __init__(self, people: bool = False) -> None:
         self.hides_people = people
         self._pseudonyms: dict[str, str] = {}
+        self._words: set[str] = set()
 
-    def meet(self, actors: Iterable[str]) -> None:
-        """Learns the names of people before texts that mention them are scrubbed."""
+    def meet(self, actors: Iterable[str], words: Iterable[str] = ()) -> None:
+        """Learns the names of people, and what they typed, before texts that hold either are scrubbed."""
         for actor in actors:
             self.person(actor)
+        self._words.update(filter(None, words))
 
     def person(self, name: str) -> str:
         """Who did something, as it may be told: the same pseudonym for the same person."""
@@ -78,10 +80,11 @@ class Scrubber:
         return REDACTED if self.hides_people and text else self.text(text)
 
     def text(self, text: str) -> str:
-        text = scrub(text)
-        for name, pseudonym in self._pseudonyms.items():
-            text = text.replace(name, pseudonym)
-        return text
+        if self.hides_people:
+            for name, instead in (*self._pseudonyms.items(), *((words, REDACTED) for words in self._words)):
+                if name in text:
+                    text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", instead, text)
+        return scrub(text)
 
     def value(self, value: Any, key: str = "") -> Any:
         """A JSON value. Under an environment, or under a name of secrets, names stay and values go."""
