@@ -44,25 +44,25 @@ def export(
     return Exit.DONE if count else Exit.FAILED
 
 
-def _wanted(kinds: Sequence[str], series: Sequence[str], node: str | None, since: float, until: float, step_s: float, ending: str) -> list:
+def _wanted(
+    kinds: Sequence[str], series: Sequence[str], node: str | None, since: float, until: float, step_s: float, ending: str
+) -> list:
     """What is asked for, one a kind. Raises CommandError."""
     from opsconsole.control import archive
 
-    chosen: dict[str, list[str]] = {kind: [] for kind in kinds}
-    for name in series:
-        metric = archive.find_metric(name)
-        if kinds and metric.kind not in kinds:
-            raise CommandError(f"{name} is no reading of a {' or '.join(kinds)}", Exit.USAGE)
-        chosen.setdefault(metric.kind, []).append(metric.column)
+    try:
+        metrics = [archive.find_metric(name) for name in series]
+        chosen: dict[str, tuple[str, ...]] = {kind: archive.columns_of(kind) for kind in kinds}
+    except archive.HistoryError as error:
+        raise CommandError(str(error), Exit.USAGE) from None
+    for kind in dict.fromkeys(metric.kind for metric in metrics):
+        chosen[kind] = tuple(metric.column for metric in metrics if metric.kind == kind)
     if not chosen and ending in (".db", ".sqlite"):
-        chosen = {kind: [] for kind in archive.KINDS}
+        chosen = {kind: archive.columns_of(kind) for kind in archive.KINDS}
     if len(chosen) != 1 and ending in (".csv", ".parquet"):
         words = f"a {ending} file holds one kind of rows"
         raise CommandError(f"{words}: name it with --kind or --series, or write a .db, which holds all", Exit.USAGE)
-    return [
-        archive.Wanted(kind, () if kind == "event" else tuple(columns) or archive.columns_of(kind), since, until, step_s, node)
-        for kind, columns in chosen.items()
-    ]
+    return [archive.Wanted(kind, columns, since, until, step_s, node) for kind, columns in chosen.items()]
 
 
 def _to_stdout(reader, wanted: list) -> int:

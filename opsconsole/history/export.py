@@ -91,11 +91,12 @@ def write_parquet(path: Path, names: Sequence[str], found: Iterable[Block]) -> i
         raise HistoryError("Parquet needs what is not installed; run: pip install 'opsconsole[parquet]', or write .csv or .db") from None
     kinds = {name: "varchar" if name in _WORDS else "integer" if name in _WHOLE else "double" for name in names} | {"at": "timestamp"}
     with duckdb.connect(path.with_name(path.name + SCRATCH)) as db:  # on disk: what is exported may be larger than memory
-        db.execute(f"create table found ({', '.join(f'{name} {kinds[name]}' for name in names)})")
+        quoted = [f'"{name}"' for name in names]
+        db.execute(f"create table found ({', '.join(f'{word} {kinds[name]}' for word, name in zip(quoted, names, strict=True))})")
         for block in found:
             # moments as numpy's own timestamps; readings go over as they are, NaN as null
             db.register("block", {**block, "at": (block["at"] * 1000).astype("datetime64[ms]")})
-            db.execute(f"insert into found select {', '.join(names)} from block")
+            db.execute(f"insert into found select {', '.join(quoted)} from block")
             db.unregister("block")
         try:
             db.execute("copy found to ? (format parquet, compression zstd)", [str(path)])
@@ -113,6 +114,7 @@ def whole_or_not_at_all(path: Path, force: bool) -> Iterator[Path]:
             raise FileExistsError
         os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
         yield draft
+        draft.chmod(0o600)  # some writers make the file anew
         if force:
             draft.replace(path)
         else:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 QUESTIONS = {
     "hottest_gpu": (
-        "Which GPU was hottest in the last 20 minutes that were recorded",
+        "Which GPU was hottest yesterday between 03:00 and 03:20",
         "select node, gpu, max(temp_c) as temp_c, time from gpu_samples\n"
-        "where at > (select max(at) from fleet_samples) - 1200\n"
+        "where time between datetime('now', 'localtime', 'start of day', '-1 day', '+3 hours', 'utc')\n"
+        "  and datetime('now', 'localtime', 'start of day', '-1 day', '+200 minutes', 'utc')\n"
         "group by node, gpu order by temp_c desc limit 5",
     ),
     "energy_by_site": (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from math import ceil, floor
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,18 @@ class Reader:
         with self._opened() as connection:
             ends = [connection.execute(f"select at from tick order by t {way} limit 1").fetchone() for way in ("asc", "desc")]
         return None if None in ends else (ends[0][0], ends[1][0])
+
+    def ticks(self, since: float, until: float) -> list[int]:
+        """The seconds of a span that were recorded, in order."""
+        with self._opened() as connection:
+            rows = connection.execute("select t from tick where t between ? and ? order by t", (ceil(since), floor(until)))
+            return [t for (t,) in rows]
+
+    def next_after(self, moment: float) -> float | None:
+        """The first moment that was recorded after `moment`; None: none."""
+        with self._opened() as connection:
+            row = connection.execute("select at from tick where t > ? order by t limit 1", (floor(moment),)).fetchone()
+        return None if row is None else row[0]
 
     def at(self, moment: float) -> Fleet:
         """The fleet at the newest second that was recorded and is not after `moment`: its `at` tells which."""

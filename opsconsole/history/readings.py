@@ -28,10 +28,17 @@ class _Block:
     rows: dict[str, int]
     values: np.ndarray
 
+    @property
+    def last(self) -> float:
+        """The last second that it can tell of."""
+        return min(self.until, self.start + self.values.shape[1] - 1)
+
     def value(self, entity: str, t: int) -> float | None:
         row = self.rows.get(entity)
-        value = np.nan if row is None else self.values[row, t - self.start]
-        return float(value) if value == value else None
+        if row is None:
+            return None
+        value = self.values.item(row, t - self.start)
+        return value if value == value else None
 
 
 class Readings:
@@ -42,17 +49,28 @@ class Readings:
         self._blocks: OrderedDict[Hashable, _Block] = OrderedDict()
         self._bytes = 0
         self._asked: Counter[tuple[str, int]] = Counter()
+        self._latest: dict[str, tuple[int, float, _Block]] = {}
+        """By series the block of all things that was used last, with its first and last second: a query goes through time in order."""
 
     def value(self, series: str, entity: str, t: int) -> float | None:
         """None for no reading. Raises HistoryError."""
+        latest = self._latest.get(series)
+        if latest is not None and latest[0] <= t <= latest[1]:
+            return latest[2].value(entity, t)
         if series not in METRICS:
             raise HistoryError(f"there is no series {series!r}")
-        block = self._kept((series, t // ALL_SPAN_S), t) or self._kept((series, entity, t // ONE_SPAN_S), t)
-        return (block or self._read(series, entity, t)).value(entity, t)
+        block = self._kept((series, t // ALL_SPAN_S), t)
+        if block is not None:
+            self._latest[series] = (block.start, block.last, block)
+        block = block or self._kept((series, entity, t // ONE_SPAN_S), t) or self._read(series, entity, t)
+        return block.value(entity, t)
 
-    def any(self, kind: str, entity: str, t: int) -> bool:
+    def is_heard(self, kind: str, entity: str, t: int) -> int:
         """Whether the thing told anything at all in that second."""
-        return any(self.value(name, entity, t) is not None for name in _TELLING[kind])
+        for name in _TELLING[kind]:
+            if self.value(name, entity, t) is not None:
+                return 1
+        return 0
 
     def _kept(self, key: Hashable, t: int) -> _Block | None:
         block = self._blocks.get(key)
@@ -87,7 +105,7 @@ class Readings:
 
     def _all(self, series: str, start: int) -> _Block:
         until = self._newest()
-        found = self._reader.table([series], start, start + ALL_SPAN_S, 1.0)
+        found = self._reader.table([series], start, start + ALL_SPAN_S - 1, 1.0)
         rows = {name: row for row, name in enumerate(found.entities)}
         return _Block(start, until, rows, _by_second(found.times, found.values[series], start, ALL_SPAN_S))
 
@@ -121,4 +139,4 @@ Function = Callable[..., object]
 def functions(reader: Reader) -> dict[str, tuple[int, Function]]:
     """The SQL functions by name, each with how many arguments it takes."""
     readings = Readings(reader)
-    return {"reading": (3, readings.value), "is_heard": (3, lambda kind, entity, t: int(readings.any(kind, entity, t)))}
+    return {"reading": (3, readings.value), "is_heard": (3, readings.is_heard)}

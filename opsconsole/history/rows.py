@@ -43,7 +43,9 @@ class Wanted:
 
 
 def columns_of(kind: str) -> tuple[str, ...]:
-    """The readings of a kind. Raises HistoryError."""
+    """The readings of a kind; events have none. Raises HistoryError."""
+    if kind == "event":
+        return ()
     found = tuple(metric.column for metric in METRICS.values() if metric.kind == kind)
     if not found:
         raise HistoryError(f"there is no kind {kind!r}; there are {', '.join(IDENTITY)} and event")
@@ -53,14 +55,14 @@ def columns_of(kind: str) -> tuple[str, ...]:
 def blocks(reader: Reader, wanted: Wanted) -> Iterator[Block]:
     """The rows of a span in the order of time; a thing without any reading at a step has none. Raises HistoryError."""
     names = [f"{wanted.kind}.{column}" for column in wanted.columns]
-    since, length_s = wanted.since, 60 * wanted.step_s
-    while since < wanted.until:
-        until = min(since + length_s, wanted.until)
-        table = reader.table(names, since, until, wanted.step_s)
+    since, steps = wanted.since, 60
+    while since <= wanted.until:
+        after = (since // wanted.step_s + steps) * wanted.step_s  # where a step begins, or it would be cut in two
+        table = reader.table(names, since, min(np.nextafter(after, 0.0), wanted.until), wanted.step_s)
         if len(table.times):
             yield from _rows(reader, wanted, table)
-            length_s = wanted.step_s * max(BLOCK_VALUES // max(len(names) * len(table.entities), 1), 1)
-        since = until
+            steps = max(BLOCK_VALUES // max(int(len(names) * len(table.entities) * wanted.step_s), 1), 1)
+        since = after
 
 
 def _rows(reader: Reader, wanted: Wanted, table: Any) -> Iterator[Block]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from opsconsole.core.marks import KINDS
 from opsconsole.history.catalog import METRICS
 from opsconsole.history.reader import Reader
 from opsconsole.history.readings import functions
@@ -14,7 +15,10 @@ from opsconsole.history.rows import IDENTITY, identities
 from opsconsole.history.schema import HistoryError, open_reader
 
 _ALLOWED = frozenset((sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE))
-_EVENTS = "create temp view events as select at, datetime(at, 'unixepoch') as time, kind, severity, subject, text, actor from note"
+_EVENTS = (
+    "create temp view events as select at, datetime(at, 'unixepoch') as time,"
+    f" iif(kind in {KINDS!r}, kind, 'event') as kind, severity, subject, text, actor from note"
+)
 _BESIDE = {
     "audit": "select seq, at, datetime(at, 'unixepoch') as time, kind, run, actor, body, hash from {}.audit",
     "runs": "select id as run, began_at as at, datetime(began_at, 'unixepoch') as time, state, json_extract(body, '$.plan.title') as title,"

@@ -89,7 +89,8 @@ def sim_fleets(config, start: int) -> Iterator[Fleet]:
         mono = float(at - start)
         lost = GAP_AFTER - 10 <= second < GAP_AFTER
         rows = [row for row, spec in enumerate(config.nodes) if not (lost and spec.name == "n3")]
-        events = [Sampled(config.nodes[row].name, at, mono, ingest(world.sample_line(row, at, mono), config.nodes[row].name)) for row in rows]
+        lines = {config.nodes[row].name: world.sample_line(row, at, mono) for row in rows}
+        events = [Sampled(name, at, mono, ingest(line, name)) for name, line in lines.items()]
         events += [Lost("n3", mono, UNREACHABLE, "no route to 10.1.2.3:22")] if lost else []
         fleet = fold(fleet, [*events, Ticked(float(at), mono)])
         world.advance(1.0)
