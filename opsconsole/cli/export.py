@@ -41,7 +41,7 @@ def export(
         wanted = _wanted(kinds, series, node, start, end, step, ending)
         count = _to_stdout(reader, wanted) if target == "-" else _to_file(reader, wanted, Path(target), ending, force)
     narrate(f"{count} rows")
-    return Exit.DONE if count else Exit.FAILED
+    return Exit.DONE
 
 
 def _wanted(
@@ -76,8 +76,12 @@ def _to_file(reader, wanted: list, path: Path, ending: str, force: bool) -> int:
 
     with archive.whole_or_not_at_all(path, force) as draft:
         if ending in (".db", ".sqlite"):
-            return archive.write_sqlite(draft, ((archive.table_name(one.kind), *archive.rows_of(reader, one)) for one in wanted))
-        if ending == ".parquet":
-            return archive.write_parquet(draft, *archive.rows_of(reader, wanted[0]))
-        with draft.open("w", newline="") as stream:
-            return archive.write_csv(stream, *archive.rows_of(reader, wanted[0]))
+            count = archive.write_sqlite(draft, ((archive.table_name(one.kind), *archive.rows_of(reader, one)) for one in wanted))
+        elif ending == ".parquet":
+            count = archive.write_parquet(draft, *archive.rows_of(reader, wanted[0]))
+        else:
+            with draft.open("w", newline="") as stream:
+                count = archive.write_csv(stream, *archive.rows_of(reader, wanted[0]))
+        if not count:
+            raise archive.HistoryError("nothing was recorded of that in that span; no file was written")
+    return count

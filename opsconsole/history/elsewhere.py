@@ -7,7 +7,7 @@ import stat
 from contextlib import closing
 from pathlib import Path
 
-from opsconsole.history.schema import MIGRATION_SET, HistoryError, refuse_newer
+from opsconsole.history.schema import MIGRATION_SET, HistoryError, read_uri, refuse_newer
 
 MAGIC = b"SQLite format 3\x00"
 TABLES = ("entity", "frame", "metric", "note", "tick")
@@ -30,7 +30,7 @@ def from_elsewhere(path: Path) -> Path:
     except OSError as error:
         raise HistoryError(f"{path} cannot be read: {error.strerror or error}") from None
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=2.0)) as connection:
+        with closing(sqlite3.connect(read_uri(path), uri=True, timeout=2.0)) as connection:
             connection.execute("pragma trusted_schema=off")
             connection.execute("pragma cell_size_check=on")
             _check(connection, path)

@@ -84,25 +84,28 @@ def _fill(db: sqlite3.Connection, table: str, names: Sequence[str], found: Itera
 
 
 def write_parquet(path: Path, names: Sequence[str], found: Iterable[Block]) -> int:
-    """One Parquet file, moments as timestamps in UTC; how many rows. Raises HistoryError where the extra `parquet` is missing."""
+    """One Parquet file, moments as timestamps in UTC, named `time`; how many rows.
+
+    Raises HistoryError, also where the extra `parquet` is missing.
+    """
     try:
         import duckdb
     except ImportError:
         raise HistoryError("Parquet needs what is not installed; run: pip install 'opsconsole[parquet]', or write .csv or .db") from None
-    kinds = {name: "varchar" if name in _WORDS else "integer" if name in _WHOLE else "double" for name in names} | {"at": "timestamp"}
+    kinds = {name: "varchar" if name in _WORDS else "integer" if name in _WHOLE else "double" for name in names if name != "at"}
     with duckdb.connect(path.with_name(path.name + SCRATCH)) as db:  # on disk: what is exported may be larger than memory
-        quoted = [f'"{name}"' for name in names]
-        db.execute(f"create table found ({', '.join(f'{word} {kinds[name]}' for word, name in zip(quoted, names, strict=True))})")
+        # `time`, as in SQL's views: DuckDB keeps the word `at` to itself
+        db.execute(f"create table found (time timestamp, {', '.join(f'{name} {kind}' for name, kind in kinds.items())})")
         for block in found:
             # moments as numpy's own timestamps; readings go over as they are, NaN as null
-            db.register("block", {**block, "at": (block["at"] * 1000).astype("datetime64[ms]")})
-            db.execute(f"insert into found select {', '.join(quoted)} from block")
+            db.register("block", {"time": (block["at"] * 1000).astype("datetime64[ms]"), **{name: block[name] for name in kinds}})
+            db.execute("insert into found select * from block")
             db.unregister("block")
         try:
             db.execute("copy found to ? (format parquet, compression zstd)", [str(path)])
         except duckdb.Error as error:
             raise HistoryError(f"{path} cannot be written: {error}") from None
-        return db.execute("select count(*) from found").fetchone()[0]
+        return db.execute("select count(*) from found").fetchall()[0][0]
 
 
 @contextmanager

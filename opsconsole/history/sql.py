@@ -12,7 +12,7 @@ from opsconsole.history.catalog import METRICS
 from opsconsole.history.reader import Reader
 from opsconsole.history.readings import functions
 from opsconsole.history.rows import IDENTITY, identities
-from opsconsole.history.schema import HistoryError, open_reader
+from opsconsole.history.schema import HistoryError, open_reader, read_uri
 
 _ALLOWED = frozenset((sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE))
 _EVENTS = (
@@ -104,7 +104,7 @@ def _attach_beside(connection: sqlite3.Connection, path: Path) -> None:
             schema = "main"
         elif beside.exists():
             schema = f"{view}_file"
-            connection.execute(f"attach ? as {schema}", (f"{beside.absolute().as_uri()}?mode=ro",))
+            connection.execute(f"attach ? as {schema}", (read_uri(beside),))
         else:
             continue
         connection.execute(f"create temp view {view} as {_BESIDE[view].format(schema)}")
