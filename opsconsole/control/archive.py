@@ -7,8 +7,9 @@ from typing import Any
 from opsconsole.control.places import history_path
 from opsconsole.history.catalog import METRICS, find_metric
 from opsconsole.history.elsewhere import from_elsewhere
-from opsconsole.history.export import KINDS, rows_of, table_name, whole_or_not_at_all, write_csv, write_parquet, write_sqlite
+from opsconsole.history.export import KINDS, rows_of, table_name, whole_or_not_at_all, write_csv, write_sqlite
 from opsconsole.history.numbers import GAP_S
+from opsconsole.history.parquet import write_parquet
 from opsconsole.history.reader import Reader
 from opsconsole.history.rows import Wanted, columns_of
 from opsconsole.history.schema import HistoryError

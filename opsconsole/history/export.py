@@ -1,8 +1,9 @@
-"""Rows of the history into files that other tools read: CSV, plain SQLite and Parquet."""
+"""Rows of the history into files that other tools read: CSV and plain SQLite here, and how any of them comes to be whole or not at all."""
 
 from __future__ import annotations
 
 import csv
+import glob
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,10 +18,8 @@ from opsconsole.history.rows import EVENT_COLUMNS, IDENTITY, Block, Wanted, bloc
 from opsconsole.history.schema import HistoryError
 
 KINDS = (*IDENTITY, "event")
-SCRATCH = ".duckdb"
-"""Ending of the file in which DuckDB gathers what becomes a Parquet file."""
-_WORDS = frozenset(("site", "chip", "node", "model", "worker", "kind", "subject", "text", "actor"))
-_WHOLE = frozenset(("gpu", "severity"))
+WORDS = frozenset(("site", "chip", "node", "model", "worker", "kind", "subject", "text", "actor"))
+WHOLE = frozenset(("gpu", "severity"))
 
 
 def table_name(kind: str) -> str:
@@ -70,7 +69,7 @@ def write_sqlite(path: Path, tables: Iterable[tuple[str, Sequence[str], Iterator
 
 
 def _fill(db: sqlite3.Connection, table: str, names: Sequence[str], found: Iterable[Block]) -> int:
-    kinds = {name: "text" if name in _WORDS else "integer" if name in _WHOLE else "real" for name in names}
+    kinds = {name: "text" if name in WORDS else "integer" if name in WHOLE else "real" for name in names}
     columns = ", ".join(f'"{name}" {kinds[name]}' for name in names)
     db.execute(f"create table {table} ({columns}, time text generated always as (datetime(at, 'unixepoch')) virtual)")
     insert = f"insert into {table} values ({', '.join('?' * len(names))})"
@@ -81,31 +80,6 @@ def _fill(db: sqlite3.Connection, table: str, names: Sequence[str], found: Itera
         count += len(block["at"])
     db.execute(f"create index {table}_at on {table} (at)")
     return count
-
-
-def write_parquet(path: Path, names: Sequence[str], found: Iterable[Block]) -> int:
-    """One Parquet file, moments as timestamps in UTC, named `time`; how many rows.
-
-    Raises HistoryError, also where the extra `parquet` is missing.
-    """
-    try:
-        import duckdb
-    except ImportError:
-        raise HistoryError("Parquet needs what is not installed; run: pip install 'opsconsole[parquet]', or write .csv or .db") from None
-    kinds = {name: "varchar" if name in _WORDS else "integer" if name in _WHOLE else "double" for name in names if name != "at"}
-    with duckdb.connect(path.with_name(path.name + SCRATCH)) as db:  # on disk: what is exported may be larger than memory
-        # `time`, as in SQL's views: DuckDB keeps the word `at` to itself
-        db.execute(f"create table found (time timestamp, {', '.join(f'{name} {kind}' for name, kind in kinds.items())})")
-        for block in found:
-            # moments as numpy's own timestamps; readings go over as they are, NaN as null
-            db.register("block", {"time": (block["at"] * 1000).astype("datetime64[ms]"), **{name: block[name] for name in kinds}})
-            db.execute("insert into found select * from block")
-            db.unregister("block")
-        try:
-            db.execute("copy found to ? (format parquet, compression zstd)", [str(path)])
-        except duckdb.Error as error:
-            raise HistoryError(f"{path} cannot be written: {error}") from None
-        return db.execute("select count(*) from found").fetchall()[0][0]
 
 
 @contextmanager
@@ -127,7 +101,7 @@ def whole_or_not_at_all(path: Path, force: bool) -> Iterator[Path]:
     except OSError as error:
         raise HistoryError(f"{path} cannot be written: {error.strerror or error}") from None
     finally:
-        for ending in ("", "-wal", "-shm", "-journal", SCRATCH, f"{SCRATCH}.wal"):
-            draft.with_name(draft.name + ending).unlink(missing_ok=True)
+        for left in path.parent.glob(f"{glob.escape(draft.name)}*"):  # with what its writer keeps beside it
+            left.unlink(missing_ok=True)
 
 
