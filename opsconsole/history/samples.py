@@ -18,6 +18,7 @@ from opsconsole.history.reader import Reader
 from opsconsole.history.schema import HistoryError, set_aside
 from opsconsole.history.store import Store
 from opsconsole.history.ticks import Pen, Tick
+from opsconsole.history.tiers import MINUTES, SECONDS, TENS
 
 __all__ = ["HistoryError", "Reader", "Recorder", "Series"]
 
@@ -35,9 +36,10 @@ CLOSE_LIMIT_S = 10.0
 class Recorder:
     """Records fleets in a thread of its own. `trouble` says why it pauses ("" while it records); it resumes by itself."""
 
-    def __init__(self, path: Path, hours: float = 24.0):
+    def __init__(self, path: Path, hours: float = 48.0, days_1m: float = 30.0, days_10m: float = 365.0):
+        """hours: for how long seconds are kept; days_1m, days_10m: minutes and ten minutes."""
         self.path = Path(path)
-        self.retention_s = hours * 3600.0
+        self._keep_s = {SECONDS: hours * 3600.0, MINUTES: days_1m * 86400.0, TENS: days_10m * 86400.0}
         self.acknowledged: int | None = None
         """The last tick that is safely in the file; None: none yet."""
         self.trouble = ""
@@ -117,7 +119,7 @@ class Recorder:
             self._begin_anew()
         if self._store is not None:
             return
-        self._store = Store(self.path, self._pen.slots.scales if self._pen else None)
+        self._store = Store(self.path, self._pen.slots.scales if self._pen else None, self._keep_s)
         if self._pen is None:
             self._pen = Pen(self._store.slots())
             self._happenings = Happenings(self._standing_alarms())
@@ -162,8 +164,7 @@ class Recorder:
             for _ in notes:
                 self._notes.popleft()
             if ticks:
-                self._store.prune(int(ticks[-1].at - self.retention_s))
-                self._store.prune_notes(ticks[-1].at - self.retention_s)
+                self._store.tidy(ticks[-1].t)
 
     def _pause(self, error: sqlite3.Error) -> None:
         text = str(error)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 MIGRATION_SET = "opsconsole-history"
-MIGRATION_NAMES = ("m001_frames", "m002_notes", "m003_moments")
+MIGRATION_NAMES = ("m001_frames", "m002_notes", "m003_moments", "m004_chunks")
 PAGE_SIZE_BYTES = 16384
 WAL_KEPT_BYTES = 64 * 1024 * 1024
 """The write-ahead log is cut back to this after a checkpoint."""
@@ -42,6 +43,15 @@ def m003_moments(db):
     db["keyframe"].create({"t": int, "roster": str, "data": bytes}, pk="t", not_null={"roster", "data"})
     db["moment"].create({"t": int, "keyframe": int, "data": bytes}, pk="t", not_null={"keyframe", "data"})
     db["worker"].create({"name": str, "model": str, "node": str, "chip": str}, pk="name", not_null={"model", "node", "chip"})
+
+
+def m004_chunks(db):
+    """`chunk` holds one metric of a block of slots over a window, `rollup` a step of a coarser tier until it is sealed; see chunks."""
+    columns = "mean blob not null, below blob, above blob, readings blob"
+    db.execute(f"create table chunk(step integer not null, metric integer not null, t0 integer not null, block integer not null,"
+               f" {columns}, unique(step, metric, t0, block))")
+    db.execute(f"create table rollup(step integer not null, metric integer not null, t integer not null,"
+               f" {columns}, unique(step, metric, t))")
 
 
 def open_writer(path: Path, wait_s: float = 1.0) -> sqlite3.Connection:
@@ -92,6 +102,19 @@ def open_reader(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+@contextmanager
+def writing(connection: sqlite3.Connection) -> Iterator[None]:
+    """All of what is done within, or nothing of it."""
+    connection.execute("begin immediate")
+    try:
+        yield
+        connection.execute("commit")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("rollback")
+        raise
 
 
 def file_at(path: Path) -> tuple[int, int] | None:
