@@ -22,7 +22,8 @@ ENDINGS = (".csv", ".parquet", ".db", ".sqlite")
 @click.option("--node", help="Only of this node.")
 @click.option("--since", default="1h", show_default=True, help="15m, 2h, 1d (ago), 14:30 or an ISO time.")
 @click.option("--until", default="now", show_default=True, help="The same, or now.")
-@click.option("--step", type=Duration(), default="1s", show_default=True, help="A row each so long, of means.")
+@click.option("--step", type=Duration(), default="1s", show_default=True,
+              help="A row each so long, of means; 1m and 10m with lowest and highest.")
 @click.option("--file", type=click.Path(), help="From this history, as `incident save` writes one.")
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 @click.pass_obj

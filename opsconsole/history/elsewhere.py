@@ -7,7 +7,7 @@ import stat
 from contextlib import closing
 from pathlib import Path
 
-from opsconsole.history.schema import MIGRATION_SET, HistoryError, read_uri, refuse_newer
+from opsconsole.history.schema import MIGRATION_NAMES, MIGRATION_SET, HistoryError, read_uri, refuse_newer
 
 MAGIC = b"SQLite format 3\x00"
 TABLES = ("entity", "frame", "metric", "note", "tick")
@@ -47,6 +47,12 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
     ).fetchone():
         raise HistoryError(f"{path} is no history: it is a SQLite file of something else")
     refuse_newer(connection, path)
+    known = {name for (name,) in connection.execute("select name from _sqlite_migrations where migration_set = ?", (MIGRATION_SET,))}
+    if set(MIGRATION_NAMES) - known:
+        raise HistoryError(
+            f"{path} was written by an older opsconsole; copy it into a state directory of its own as history.db"
+            " and let a collector begin there, which brings it up to date"
+        )
     made = [name for name, kind, sql in found if kind in ("view", "trigger") or (sql or "").lower().startswith("create virtual")]
     if made:
         # a table that is a view in truth could make the simplest question endless

@@ -24,6 +24,8 @@ from opsconsole.history.ticks import Pen
 
 AT_ONCE = 20
 """Fleets written in one transaction."""
+ALL_OVER_S = 10 * 86400
+"""After the end of the span every window of it is over."""
 TABLES = (
     "create table incident (since real, until real, nodes text, scrubbed text, cut_at real, version text)",
     "create table audit (seq integer primary key, at real, kind text, run text, actor text, body text, hash text)",
@@ -105,6 +107,7 @@ def _record(reader: Reader, path: Path, cut: Cut, scrubber: Scrubber, marks: Ite
             store.write(batch, [])
             count += len(batch)
         store.write([], notes)
+        store.settle(int(cut.until) + ALL_OVER_S)
     return count
 
 
@@ -137,3 +140,4 @@ def _add(path: Path, cut: Cut, scrubber: Scrubber, rows: list[Row], runs: list[d
         ])
         db.execute("commit")
         db.execute("pragma journal_mode=delete")
+        db.execute("vacuum")  # sealing leaves room where the seconds were

@@ -20,6 +20,7 @@ from opsconsole.history.numbers import Numbers
 from opsconsole.history.recall import Recall, headline_table, roster_of
 from opsconsole.history.schema import HistoryError, file_at, open_reader
 from opsconsole.history.spans import band_of, means_of, stretch
+from opsconsole.history.tiers import TIERS
 
 
 class Reader:
@@ -176,6 +177,18 @@ class Reader:
             slots = np.array([slot for slot, _ in rows], np.int64)
             times, values = means_of(self._numbers, metrics, slots, since, until, int(step_s))
         return Table(times, tuple(name for _, name in rows), values)
+
+    def edges(self, series: str, since: float, until: float, step_s: int) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
+        """Of every entity (S) the mean, the lowest and the highest of each whole step (T) of a tier: times (T,), names, (3, S, T).
+
+        step_s: 60 or 600. NaN: no reading.
+        """
+        metric, tier = find_metric(series), next(tier for tier in TIERS if tier.step_s == step_s)
+        first, after = int(since // step_s) * step_s, (int(until // step_s) + 1) * step_s
+        with self._opened() as connection:
+            rows = connection.execute("select slot, name from entity where kind = ? order by slot", (metric.kind,)).fetchall()
+            planes = self._numbers.values(metric, np.array([slot for slot, _ in rows], np.int64), tier, first, after)
+        return np.arange(first, after, step_s, dtype=np.float64), tuple(name for _, name in rows), planes
 
     def workers_known(self) -> dict[str, tuple[str, str, str]]:
         """Model, node and chip of every worker there ever was, by its name; where a name was used again, of the last one."""

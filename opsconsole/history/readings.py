@@ -12,8 +12,11 @@ from opsconsole.history.catalog import METRICS
 from opsconsole.history.reader import Reader
 from opsconsole.history.schema import HistoryError
 
-ONE_SPAN_S, ALL_SPAN_S = 3600, 120
-"""How long a stretch is read at once of one thing, and of all things of a kind."""
+ONE_SPAN_S, ALL_SPAN_S, MINUTES_SPAN_S = 3600, 120, 3600
+"""How long a stretch is read at once: of one thing, of all things of a kind, and of minutes of all things of a kind."""
+MINUTE_S = 60
+EDGES = ("mean", "low", "high")
+"""What of a minute is kept."""
 ONES_AT_MOST = 16
 """So many things (two nodes' GPUs) are read one by one in a stretch of time; whoever asks for more gets all of them at once."""
 KEPT_BYTES = 256 * 1024 * 1024
@@ -21,23 +24,24 @@ KEPT_BYTES = 256 * 1024 * 1024
 
 @dataclass(slots=True)
 class _Block:
-    """values: (S, seconds), NaN for no reading. until: the newest second that had been recorded when it was read."""
+    """values: (S, steps), NaN for no reading. until: the newest second that had been recorded when it was read."""
 
     start: int
     until: float
     rows: dict[str, int]
     values: np.ndarray
+    step_s: int = 1
 
     @property
     def last(self) -> float:
         """The last second that it can tell of."""
-        return min(self.until, self.start + self.values.shape[1] - 1)
+        return min(self.until, self.start + self.values.shape[1] * self.step_s - 1)
 
     def value(self, entity: str, t: int) -> float | None:
         row = self.rows.get(entity)
         if row is None:
             return None
-        value = self.values.item(row, t - self.start)
+        value = self.values.item(row, (t - self.start) // self.step_s)
         return value if value == value else None
 
 
@@ -49,7 +53,7 @@ class Readings:
         self._blocks: OrderedDict[Hashable, _Block] = OrderedDict()
         self._bytes = 0
         self._asked: Counter[tuple[str, int]] = Counter()
-        self._latest: dict[str, tuple[int, float, _Block]] = {}
+        self._latest: dict[Hashable, tuple[int, float, _Block]] = {}
         """By series the block of all things that was used last, with its first and last second: a query goes through time in order."""
 
     def value(self, series: str, entity: str, t: int) -> float | None:
@@ -64,6 +68,24 @@ class Readings:
             self._latest[series] = (block.start, block.last, block)
         block = block or self._kept((series, entity, t // ONE_SPAN_S), t) or self._read(series, entity, t)
         return block.value(entity, t)
+
+    def minute(self, series: str, entity: str, t: int, edge: str) -> float | None:
+        """The mean, lowest or highest reading (EDGES) of the minute that begins at t. Raises HistoryError."""
+        key = (series, edge)
+        latest = self._latest.get(key)
+        if latest is not None and latest[0] <= t <= latest[1]:
+            return latest[2].value(entity, t)
+        block = self._kept((*key, t // MINUTES_SPAN_S), t) or self._read_minutes(series, edge, t // MINUTES_SPAN_S * MINUTES_SPAN_S)
+        self._latest[key] = (block.start, block.last, block)
+        return block.value(entity, t)
+
+    def _read_minutes(self, series: str, wanted: str, start: int) -> _Block:
+        until = self._newest()
+        _, names, planes = self._reader.edges(series, start, start + MINUTES_SPAN_S - 1, MINUTE_S)
+        rows = {name: row for row, name in enumerate(names)}
+        for edge, values in zip(EDGES, planes, strict=True):
+            self._keep((series, edge, start // MINUTES_SPAN_S), _Block(start, until, rows, values, MINUTE_S))
+        return self._blocks[series, wanted, start // MINUTES_SPAN_S]
 
     def is_heard(self, kind: str, entity: str, t: int) -> int:
         """Whether the thing told anything at all in that second."""
@@ -139,4 +161,4 @@ Function = Callable[..., object]
 def functions(reader: Reader) -> dict[str, tuple[int, Function]]:
     """The SQL functions by name, each with how many arguments it takes."""
     readings = Readings(reader)
-    return {"reading": (3, readings.value), "is_heard": (3, readings.is_heard)}
+    return {"reading": (3, readings.value), "is_heard": (3, readings.is_heard), "minute": (4, readings.minute)}

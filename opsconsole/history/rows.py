@@ -18,6 +18,8 @@ IDENTITY = {
 }
 """What tells one thing of a kind from another, and the words to group by, as columns before its readings."""
 EVENT_COLUMNS = ("at", "kind", "severity", "subject", "text", "actor")
+EDGED_STEPS_S = (60, 600)
+EDGE_ENDINGS = ("", "_low", "_high")
 BLOCK_VALUES = 2_000_000
 """Readings held at once: 16 MB of them."""
 
@@ -27,7 +29,10 @@ Block = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is asked of a kind. columns: of its readings; node: only on this one, where the kind has nodes; step_s: a row each, of means."""
+    """What is asked of a kind. columns: of its readings; node: only on this one, where the kind has nodes; step_s: a row each, of means.
+
+    Where the step is one of those that history itself keeps (60, 600), the lowest and the highest reading stand beside each mean.
+    """
 
     kind: str
     columns: tuple[str, ...]
@@ -37,9 +42,18 @@ class Wanted:
     node: str | None = None
 
     @property
+    def has_edges(self) -> bool:
+        return self.step_s in EDGED_STEPS_S
+
+    @property
+    def readings(self) -> tuple[str, ...]:
+        """The columns of the rows that measure."""
+        return tuple(f"{column}{ending}" for column in self.columns for ending in (EDGE_ENDINGS if self.has_edges else ("",)))
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The columns of the rows."""
-        return ("at", *IDENTITY[self.kind], *self.columns)
+        return ("at", *IDENTITY[self.kind], *self.readings)
 
 
 def columns_of(kind: str) -> tuple[str, ...]:
@@ -54,26 +68,36 @@ def columns_of(kind: str) -> tuple[str, ...]:
 
 def blocks(reader: Reader, wanted: Wanted) -> Iterator[Block]:
     """The rows of a span in the order of time; a thing without any reading at a step has none. Raises HistoryError."""
-    names = [f"{wanted.kind}.{column}" for column in wanted.columns]
     since, steps = wanted.since, 60
     while since <= wanted.until:
         after = (since // wanted.step_s + steps) * wanted.step_s  # where a step begins, or it would be cut in two
-        table = reader.table(names, since, min(np.nextafter(after, 0.0), wanted.until), wanted.step_s)
-        if len(table.times):
-            yield from _rows(reader, wanted, table)
-            steps = max(BLOCK_VALUES // max(int(len(names) * len(table.entities) * wanted.step_s), 1), 1)
+        times, entities, values = _values(reader, wanted, since, min(np.nextafter(after, 0.0), wanted.until))
+        if len(times):
+            yield from _rows(reader, wanted, times, entities, values)
+            steps = max(BLOCK_VALUES // max(int(values.size / len(times) * wanted.step_s), 1), 1)
         since = after
 
 
-def _rows(reader: Reader, wanted: Wanted, table: Any) -> Iterator[Block]:
-    who = identities(reader, wanted.kind, table.entities, float(table.times[-1]))
-    chosen = np.array([wanted.node in (None, one.get("node", wanted.node)) for one in who], bool)
-    readings = np.stack([table.values[f"{wanted.kind}.{column}"].T[:, chosen] for column in wanted.columns])  # (columns, T, S)
-    step, place = np.nonzero(~np.isnan(readings).all(axis=0))  # in the order of time, then of things
+def _values(reader: Reader, wanted: Wanted, since: float, until: float) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
+    """times (T,), names of the things (S), and (readings, S, T)."""
+    names = [f"{wanted.kind}.{column}" for column in wanted.columns]
+    if wanted.has_edges:
+        found = [reader.edges(name, since, until, int(wanted.step_s)) for name in names]
+        return found[0][0], found[0][1], np.concatenate([planes for _, _, planes in found])
+    table = reader.table(names, since, until, wanted.step_s)
+    return table.times, table.entities, np.stack([table.values[name] for name in names])
+
+
+def _rows(reader: Reader, wanted: Wanted, times: np.ndarray, entities: Sequence[str], values: np.ndarray) -> Iterator[Block]:
+    known = ~np.isnan(values).all(axis=0)  # (S, T)
+    if not known.any():
+        return
+    who = identities(reader, wanted.kind, entities, float(times[-1]))
+    known[[wanted.node not in (None, one.get("node", wanted.node)) for one in who]] = False
+    step, place = np.nonzero(known.T)  # in the order of time, then of things
     if len(step):
-        kept = [one for one, is_chosen in zip(who, chosen.tolist(), strict=True) if is_chosen]
-        words = {name: np.array([one[name] for one in kept], object)[place] for name in IDENTITY[wanted.kind]}
-        yield {"at": table.times[step], **words, **{column: readings[row][step, place] for row, column in enumerate(wanted.columns)}}
+        words = {name: np.array([one[name] for one in who], object)[place] for name in IDENTITY[wanted.kind]}
+        yield {"at": times[step], **words, **{name: values[row][place, step] for row, name in enumerate(wanted.readings)}}
 
 
 def identities(reader: Reader, kind: str, entities: Sequence[str], at: float) -> list[dict[str, Any]]:

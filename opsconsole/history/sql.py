@@ -10,7 +10,7 @@ from pathlib import Path
 from opsconsole.core.marks import KINDS
 from opsconsole.history.catalog import METRICS
 from opsconsole.history.reader import Reader
-from opsconsole.history.readings import functions
+from opsconsole.history.readings import EDGES, MINUTE_S, functions
 from opsconsole.history.rows import IDENTITY, identities
 from opsconsole.history.schema import HistoryError, open_reader, read_uri
 
@@ -18,6 +18,10 @@ _ALLOWED = frozenset((sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE
 _EVENTS = (
     "create temp view events as select at, datetime(at, 'unixepoch') as time,"
     f" iif(kind in {KINDS!r}, kind, 'event') as kind, severity, subject, text, actor from note"
+)
+_FIRST_MINUTE = (
+    f"select t / {MINUTE_S} * {MINUTE_S} from (select min(t) as t from (select min(t) as t from tick union all"
+    f" select t0 from chunk where step = {MINUTE_S} union all select t from rollup where step = {MINUTE_S})) where t is not null"
 )
 _BESIDE = {
     "audit": "select seq, at, datetime(at, 'unixepoch') as time, kind, run, actor, body, hash from {}.audit",
@@ -43,6 +47,7 @@ def prepare(connection: sqlite3.Connection, path: Path) -> Reader:
     connection.execute("create index temp.thing_by_node on thing (kind, node)")
     for kind in IDENTITY:
         connection.execute(_samples_view(kind))
+        connection.execute(_minutes_view(kind))
     connection.execute(_EVENTS)
     return reader
 
@@ -71,6 +76,24 @@ def _samples_view(kind: str) -> str:
 
 class QueryError(HistoryError):
     """What is asked is wrong, not what is kept."""
+
+
+def _minutes_view(kind: str) -> str:
+    """Each minute of each thing that was heard of then: the mean of its readings, and of each the lowest and the highest.
+
+    Minutes are kept much longer than seconds.
+    """
+    metrics = [metric for metric in METRICS.values() if metric.kind == kind]
+    columns = ["clock.t as at", "datetime(clock.t, 'unixepoch') as time", *(f"thing.{name}" for name in IDENTITY[kind])]
+    for metric in metrics:
+        said = {edge: f"minute('{metric.name}', thing.name, clock.t, '{edge}') as {metric.column}" for edge in EDGES}
+        columns += [said["mean"], f"{said['low']}_low", f"{said['high']}_high"]
+    heard = " or ".join(f"minute('{metric.name}', thing.name, clock.t, 'mean') is not null" for metric in metrics)
+    return (
+        f"create temp view {kind}_minutes as with recursive clock(t) as ({_FIRST_MINUTE} union all"
+        f" select t + {MINUTE_S} from clock where t + {MINUTE_S} <= (select max(t) from tick))"
+        f" select {', '.join(columns)} from clock cross join thing where thing.kind = '{kind}' and ({heard})"
+    )
 
 
 @contextmanager

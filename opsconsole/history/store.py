@@ -82,5 +82,10 @@ class Store:
             pass
         self._retention.step(newest)
 
+    def settle(self, newest: int) -> None:
+        """Seals all that is over, however long that takes: for a file that nothing more is written to. newest: as in tidy."""
+        while self._sealer.step(newest):
+            pass
+
     def close(self) -> None:
         self._connection.close()

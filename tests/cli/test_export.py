@@ -24,14 +24,30 @@ def test_csv_is_pinned(opsconsole, recorded):
 
 
 def test_a_step_is_a_mean_on_the_clock(opsconsole, recorded):
+    _, out, _ = opsconsole(*recorded.options, "export", "-", "--series", "fleet.queue_depth", "--step", "30s", *WHOLE)
+    rows = list(csv.DictReader(io.StringIO(out)))
+    steps = by_step(recorded, 30)
+    assert {row["at"]: float(row["queue_depth"]) for row in rows} == pytest.approx({
+        at_text(step): sum(values) / len(values) for step, values in steps.items()
+    })
+
+
+def by_step(recorded, step_s):
+    """The queue of the fleet at every second, by the step that it lies in."""
+    steps = {}
+    for t, fleet in recorded.fleets.items():
+        steps.setdefault(t // step_s * step_s, []).append(fleet.trend[1, -1])
+    return steps
+
+
+def test_minutes_come_with_their_lowest_and_highest(opsconsole, recorded):
     _, out, _ = opsconsole(*recorded.options, "export", "-", "--series", "fleet.queue_depth", "--step", "1m", *WHOLE)
     rows = list(csv.DictReader(io.StringIO(out)))
-    minutes = {}
-    for t, fleet in recorded.fleets.items():
-        minutes.setdefault(t // 60 * 60, []).append(fleet.trend[1, -1])
-    assert {row["at"]: float(row["queue_depth"]) for row in rows} == pytest.approx({
-        at_text(minute): sum(values) / len(values) for minute, values in minutes.items()
-    })
+    steps = by_step(recorded, 60)
+    assert [(row["at"], float(row["queue_depth_low"]), float(row["queue_depth_high"])) for row in rows] == [
+        (at_text(step), min(values), max(values)) for step, values in steps.items()
+    ]
+    assert [float(row["queue_depth"]) for row in rows] == pytest.approx([sum(values) / len(values) for values in steps.values()], abs=0.51)
 
 
 def test_a_plain_sqlite_file_of_all_kinds(opsconsole, recorded, tmp_path):

@@ -142,6 +142,18 @@ def test_the_rows_are_the_same_decoded_one_by_one_and_all_at_once(yesterday, pla
         assert [tuple(row.values()) for row in ask(yesterday.file, one)] == db.execute(one).fetchall()
 
 
+def test_minutes_tell_the_same_as_their_seconds(yesterday):
+    edges = "min(temp_c) as low, max(temp_c) as high, avg(temp_c) as mean"
+    seconds = f"select at / 60 * 60 as at, node, gpu, {edges} from gpu_samples group by 1, 2, 3"
+    minutes = "select at, node, gpu, temp_c_low as low, temp_c_high as high, temp_c as mean from gpu_minutes order by 1, 2, 3"
+    one, other = ask(yesterday.file, seconds), ask(yesterday.file, minutes)
+    assert [(row["at"], row["node"], row["gpu"], row["low"], row["high"]) for row in one] == [
+        (row["at"], row["node"], row["gpu"], row["low"], row["high"]) for row in other
+    ]
+    assert [row["mean"] for row in one] == pytest.approx([row["mean"] for row in other], abs=0.51)
+    assert ask(yesterday.file, "select max(temp_c_high) as peak from gpu_minutes where node = 'n2' and gpu = 3") == [{"peak": 91.0}]
+
+
 def test_audit_and_runs_lie_beside(yesterday):
     with open_sql(yesterday.file) as connection:
         assert {"audit", "runs", "events", "gpu_samples", "site_samples"} <= tables(connection).keys()
