@@ -199,7 +199,8 @@ class ConsoleApp(App[int], inherit_bindings=False):
     @property
     def actions_now(self) -> list[Action]:
         """The actions that do something at the time where the screen stands."""
-        return available(self.actions, self.travel.is_on)
+        found = available(self.actions, self.travel.is_on)
+        return found if self.travel.has_live else [action for action in found if action.id != "live"]
 
     def action_press(self, key: str) -> None:
         owners = [action for action in self.actions if key in action.keys]

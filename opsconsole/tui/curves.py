@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 SHOWN_AS = {"MiB": ("GiB", 1024.0)}
 """Unit in the history -> unit on the chart, and how many of the first make one."""
 HELD = 1.6
-"""A reading stands for so many steps: after that nothing is known."""
+"""Readings further apart than so many steps have a gap between them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,11 +41,10 @@ class Curve:
         np.fmin.at(low, place[inside], self.low[inside])
         np.fmax.at(high, place[inside], self.high[inside])
         empty = np.flatnonzero(np.isnan(low))
-        middle = start + (empty + 0.5) * width_s
-        before = np.searchsorted(self.times, middle, side="right") - 1
-        held = (before >= 0) & (middle - self.times[before] <= max(self.step_s * HELD, 2.0 * width_s))
-        later = before + 1 < len(self.times)  # past the last reading nothing is known, however near it is
-        held &= later & ~np.isnan(self.low[np.minimum(before + 1, len(self.times) - 1)])
+        before = np.searchsorted(self.times, start + (empty + 0.5) * width_s, side="right") - 1
+        after = np.minimum(before + 1, len(self.times) - 1)
+        near = self.times[after] - self.times[before] <= max(self.step_s * HELD, 2.0 * width_s)
+        held = (before >= 0) & (after > before) & near & ~np.isnan(self.low[after])
         low[empty[held]], high[empty[held]] = self.low[before[held]], self.high[before[held]]
         return low, high
 
@@ -116,7 +115,7 @@ async def _curve_of(
         return await _together(past, frame, choice, start, until, points)
     query = {**choice.subject.query(), "since": start, "until": until, "points": points}
     series = await past.series(choice.series, **query)
-    curve = _curve(f"{choice.words} of {choice.subject.label}", series.unit, series, float(series.step_s))
+    curve = _curve(f"{choice.words}, {choice.of}", series.unit, series, float(series.step_s))
     if choice.subject.kind == "fleet":
         return curve, None
     return curve, _curve("the others", series.unit, await past.peers(choice.series, **query), curve.step_s)
@@ -144,7 +143,7 @@ async def _together(
         highs.append(high)
         unit, step_s = one.unit, max(one.step_s, (until - start) / count)
     times = start + (np.arange(count) + 0.5) * (until - start) / count
-    label = f"{choice.words} of {choice.subject.label}"
+    label = f"{choice.words}, {choice.of}"
     if not indexes:
         return Curve(label, unit, times[:0], times[:0], times[:0]), None
     low, high = np.array(lows), np.array(highs)  # (GPUs, count)

@@ -48,7 +48,7 @@ class Overview:
         found: dict[int, Mark] = {}
         for mark in self.marks:
             place = int((mark.at - self.start) * width / (self.until - self.start))
-            if 0 <= place < width and (place not in found or _weight(mark) >= _weight(found[place])):
+            if 0 <= place < width and (place not in found or weight(mark) >= weight(found[place])):
                 found[place] = mark
         return {place: mark_glyph(mark) for place, mark in found.items()}
 
@@ -60,7 +60,13 @@ def mark_glyph(mark: Mark) -> tuple[str, str]:
     return GLYPHS.get(mark.kind, GLYPHS["event"])
 
 
-def _weight(mark: Mark) -> tuple[int, int]:
+def mark_text(mark: Mark) -> str:
+    """What happened, and to what."""
+    return mark.text if mark.subject in mark.text else f"{mark.subject}: {mark.text}" if mark.text else mark.subject
+
+
+def weight(mark: Mark) -> tuple[int, int]:
+    """How important a mark is beside another."""
     return (IMPORTANCE.index(mark.kind) if mark.kind in IMPORTANCE else 1, mark.severity)
 
 
@@ -74,24 +80,27 @@ async def overview_of(past: Any, frame: Frame | None, start: float, until: float
     if not len(times):
         return Overview(start, until, times, nodes_live, marks)
     nodes = max(len(frame.roster.nodes) if frame else 0, float(np.nanmax(nodes_live, initial=0.0)))
-    bad = np.maximum(nodes - nodes_live, 0.0) + _open_alarms(times, marks, frame)
+    bad = np.maximum(nodes - nodes_live, 0.0) + _open_alarms(times, marks, frame, start)
     trouble = np.ceil(np.log2(1 + bad)) + _too_slow(times, ttft, frame)
     return Overview(start, until, times, np.minimum(trouble, TROUBLE_MOST), marks)
 
 
-def _open_alarms(times: np.ndarray, marks: tuple[Mark, ...], frame: Frame | None) -> np.ndarray:
-    """(T,) alarms open at each time, counted from those open in the frame; zeros where the marks are not all known."""
-    if len(marks) >= MARKS_LIMIT:
-        return np.zeros(len(times))
-    steps = [(mark.at, 1 if mark.kind == "alarm" else -1) for mark in marks if mark.kind in ("alarm", "clear")]
-    if not steps:
-        return np.full(len(times), float(len(frame.fleet.alarms)) if frame and times[0] <= frame.fleet.at <= times[-1] else 0.0)
-    at, by = (np.array(column, float) for column in zip(*steps, strict=True))
-    count = np.concatenate([[0.0], np.cumsum(by)])
-    known = count[np.searchsorted(at, times, side="right")]
-    inside = frame is not None and times[0] <= frame.fleet.at <= times[-1]
-    anchor = len(frame.fleet.alarms) - count[np.searchsorted(at, frame.fleet.at, side="right")] if inside else -count.min()
-    return np.maximum(known + anchor, 0.0)
+def _open_alarms(times: np.ndarray, marks: tuple[Mark, ...], frame: Frame | None, start: float) -> np.ndarray:
+    """(T,) alarms open at each time, counted by what they are about: one that is only cleared in the span was open from its beginning.
+
+    Those that stood before the span and after it have no marks in it: the frame tells them.
+    """
+    steps: dict[str, list[tuple[float, int]]] = {}
+    for mark in marks if len(marks) < MARKS_LIMIT else ():
+        if mark.kind in ("alarm", "clear"):
+            steps.setdefault(mark.subject, []).append((mark.at, 1 if mark.kind == "alarm" else -1))
+    standing = [alarm for alarm in frame.fleet.alarms if alarm.since < start and alarm.subject not in steps] if frame is not None else []
+    count = np.full(len(times), float(len(standing)))
+    for of_subject in steps.values():
+        at, by = (np.array(column, float) for column in zip(*of_subject, strict=True))
+        open_then = np.concatenate([[0.0], np.cumsum(by)])
+        count += open_then[np.searchsorted(at, times, side="right")] - open_then.min()
+    return count
 
 
 def _too_slow(times: np.ndarray, ttft: Any, frame: Frame | None) -> np.ndarray:

@@ -80,8 +80,11 @@ class Choice:
     @property
     def words(self) -> str:
         name = self.series.partition(".")[2]
-        together = f", {TOGETHER[self.series]} of its GPUs" if self.is_together else ""
-        return WORDS.get(name, name) + together
+        return WORDS.get(name, name)
+
+    @property
+    def of(self) -> str:
+        return f"{TOGETHER[self.series]} of the GPUs of {self.subject.label}" if self.is_together else self.subject.label
 
     @property
     def is_together(self) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from opsconsole.core.text import clean
 from opsconsole.tui.frame import Frame
 from opsconsole.tui.newest import Newest
-from opsconsole.tui.overview import Overview, mark_glyph, overview_of
+from opsconsole.tui.overview import Overview, mark_glyph, mark_text, overview_of, weight
 from opsconsole.tui.when import clock_text, span_text
 
 if TYPE_CHECKING:
@@ -138,14 +138,17 @@ class Travel:
         return self.kept[1] if self.kept else self.app.wall()
 
     @property
+    def end(self) -> float:
+        """What a time that is typed is counted back from: now, or the end of the file that is replayed."""
+        return self.app.wall() if self.has_live else self.newest
+
+    @property
     def has_live(self) -> bool:
         return self.app.session_factory is not None
 
     def leave(self) -> None:
         """Back to live."""
-        if not self.has_live:
-            self.app.say("this is a replay of a file: there is no live fleet to go back to")
-        elif self.is_on:
+        if self.is_on and self.has_live:
             self.stop()
             self._moments.forget()
             self.moment = self.absence = None
@@ -272,11 +275,21 @@ class Travel:
 
     async def _read_bar(self, window: tuple[float, float]) -> None:
         try:
-            self.kept = await self.past.span()
+            await self._look_at_kept()
             self.overview = await overview_of(self.past, self.app.frame, *window)
         except Exception as error:  # the bar stays as it is; what cannot be read is also said by the moment itself
             self.app.say(clean(f"no time bar: {error}"))
         self.app.moved()
+
+    async def _look_at_kept(self) -> None:
+        """Learn how much is kept; the first time, a short history shortens the time bar."""
+        is_first, self.kept = self.kept is None, await self.past.span()
+        if is_first and self.kept is not None:
+            length_s = self.kept[1] - self.kept[0]
+            fitting = next((window_s for window_s in WINDOWS_S if window_s >= length_s), self.window_s)
+            if fitting < self.window_s:
+                self.window_s = fitting
+                self._want_bar()
 
     # events
 
@@ -314,10 +327,10 @@ class Travel:
 
 def mark_words(marks: list[Mark], now: float) -> str:
     """When it was and what, in one line."""
-    glyph, _ = mark_glyph(marks[0])
-    who = f" by {marks[0].actor}" if marks[0].actor else ""
+    worst = max(marks, key=weight)
+    who = f" by {worst.actor}" if worst.actor else ""
     more = f" · {len(marks) - 1} more in this second" if len(marks) > 1 else ""
-    return clean(f"{clock_text(marks[0].at, now)} {glyph} {marks[0].text or marks[0].subject}{who}{more}")
+    return clean(f"{clock_text(worst.at, now)} {mark_glyph(worst)[0]} {mark_text(worst)}{who}{more}")
 
 
 def window_around(moment: float, window_s: float, newest: float) -> tuple[float, float]:

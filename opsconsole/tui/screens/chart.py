@@ -163,7 +163,7 @@ class ChartScreen(View):
         from opsconsole.tui.screens.palette import Entry, PaletteScreen
 
         listed = [
-            Entry(f"{choice.subject.label}: {choice.words}", choice.series, lambda choice=choice: take(choice))
+            Entry(f"{choice.words}: {choice.of}", choice.series, lambda choice=choice: take(choice))
             for choice in choices(self.roster_frame, self.choice.subject)
         ]
         self.app.push_screen(PaletteScreen(listed=listed))

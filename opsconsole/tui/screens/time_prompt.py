@@ -21,10 +21,10 @@ class TimeLine(Pane):
 
     def moment(self) -> float:
         """Raises ValueError with what is wrong."""
-        now = self.app.wall()
-        moment = moment_of(self.editor.text, now)
-        if moment > now:
-            raise ValueError(f"that is {span_text(moment - now)} ahead: only what was can be shown")
+        end = self.app.travel.end
+        moment = moment_of(self.editor.text, end)
+        if moment > end:
+            raise ValueError(f"that is {span_text(moment - end)} ahead: only what was can be shown")
         return moment
 
     def rows(self, width: int, height: int) -> list[Row]:
@@ -38,8 +38,9 @@ class TimeLine(Pane):
             moment = self.moment()
         except ValueError as error:
             return [line, below.put(" ✖ ", "crit", True).column(str(error), width - 3, "crit")]
-        now = self.app.wall()
-        said = f" {clock_text(moment, now)} UTC, {span_text(now - moment)} ago{self._beyond(moment)}   ↵ go   esc stay"
+        end = self.app.travel.end
+        before = "ago" if self.app.travel.has_live else "before the end of this history"
+        said = f" {clock_text(moment, self.app.wall())} UTC, {span_text(end - moment)} {before}{self._beyond(moment)}   ↵ go   esc stay"
         return [line, below.column(said, width, "text")]
 
     def _beyond(self, moment: float) -> str:

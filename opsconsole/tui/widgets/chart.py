@@ -17,7 +17,9 @@ from opsconsole.tui.widgets.braille import BRAILLE, raster
 AXIS_CELLS = 7
 LABELS_APART = 5
 """Lines between two labels of the axis, at least."""
-TIMES_APART = 22
+TIMES_APART = 14
+TIME_STEPS_S = (10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 3 * 3600, 6 * 3600, 12 * 3600, 86400, 2 * 86400, 7 * 86400)
+"""Between two times below the chart."""
 DAY_S = 86400.0
 
 
@@ -145,13 +147,15 @@ class Chart(Pane):
         return row
 
     def _times(self, picture: Picture, width: int) -> Row:
+        """Round times, each under its column."""
         row = self.row().to(AXIS_CELLS)
         length_s = picture.until - picture.start
-        form = "%H:%M:%S" if length_s <= 300 else ("%H:%M" if length_s <= DAY_S else "%d %b %H:%M")
-        parts = max(1, min(8, width // max(TIMES_APART, len(form) + 8)))
-        for part in range(parts + 1):
-            words = time.strftime(form, time.gmtime(picture.start + length_s * part / parts))
-            place = AXIS_CELLS + (width - len(words)) * part // parts
+        step_s = next((step_s for step_s in TIME_STEPS_S if length_s / step_s <= width / TIMES_APART), TIME_STEPS_S[-1])
+        form = "%H:%M:%S" if step_s < 60 else ("%H:%M" if length_s <= DAY_S else ("%d %b %H:%M" if step_s < DAY_S else "%d %b"))
+        for number in range(math.ceil(picture.start / step_s), math.floor(picture.until / step_s) + 1):
+            words = time.strftime(form, time.gmtime(number * step_s))
+            column = _column_of(number * step_s, picture, width) or 0
+            place = AXIS_CELLS + max(0, min(width - len(words), column - len(words) // 2))
             if place >= row.used:
                 row.to(place).put(words + " ", "dim")
         return row

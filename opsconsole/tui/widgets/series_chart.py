@@ -6,7 +6,7 @@ import math
 
 from opsconsole.core.wording import UNKNOWN, count_text
 from opsconsole.tui.curves import Curve, Drawn
-from opsconsole.tui.overview import mark_glyph
+from opsconsole.tui.overview import mark_glyph, mark_text
 from opsconsole.tui.paint import scale_step
 from opsconsole.tui.subject import limits
 from opsconsole.tui.when import clock_text, span_text
@@ -32,7 +32,7 @@ class SeriesChart(Chart):
         drawn: Drawn | None = screen.drawn
         start, until = screen.span() if drawn is None else (drawn.wanted.start, drawn.wanted.until)
         unit = drawn.curve.unit if drawn is not None and drawn.curve is not None else ""
-        head = f"{screen.choice.words.upper()} {unit}".strip() + f" · {screen.choice.subject.label}"
+        head = f"{screen.choice.words.upper()} {unit}".strip() + f" · {screen.choice.of}"
         known = limits(screen.roster_frame, screen.choice)
         caption = " · ".join((span_text(until - start), *(f"{word} {_value(value, unit)}" for value, word in known), self._keys()))
         if drawn is None or drawn.curve is None:
@@ -74,7 +74,7 @@ class SeriesChart(Chart):
         if drawn.earlier is not None:
             words.append((f"   {dict(SHIFTS)[drawn.wanted.shift_s]} {_reading(drawn.earlier, at, within_s)}", "dim"))
         near = [mark for mark in drawn.marks if abs(mark.at - at) <= max(1.0, within_s)] if cross is not None else []
-        words += [(f"   {mark_glyph(mark)[0]} {mark.text or mark.subject}", mark_glyph(mark)[1]) for mark in near[:1]]
+        words += [(f"   {mark_glyph(mark)[0]} {mark_text(mark)}", mark_glyph(mark)[1]) for mark in near[:1]]
         return tuple(words)
 
 
