@@ -118,7 +118,7 @@ class _Work:
             return self.spare.pop()
         promised = promised_by(self.fleet, [*self.under_way, *self.steps])
         leaving = {step.worker for step in self.steps if step.order["op"] == "drain"}
-        found = place(self.fleet, self.model, 1, promised, leaving)
+        found = place(self.fleet, self.model, 1, promised, leaving, meant=(*self.under_way, *self.steps))
         return found[0] if found else None
 
     def _may_take(self, old: Worker) -> bool:
