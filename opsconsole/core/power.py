@@ -82,6 +82,13 @@ def allowed_w(fleet: Fleet, feed: Feed) -> float | None:
     return feed.power_budget_kw * W_PER_KW * (1.0 - fleet.roster.policy.power_headroom_pct / 100.0)
 
 
+def binding_feeds(fleet: Fleet) -> frozenset[str]:
+    """Names of the feeds that could not give what they must if all their GPUs drew what they may."""
+    may_w = draws_w(fleet) + rises_w(fleet)
+    return frozenset(feed_name(feed) for feed in feeds(fleet.roster) if (most_w := allowed_w(fleet, feed)) is not None
+                     and float(may_w[gpus_of_feed(fleet.roster, feed)].sum()) * pue_of(feed) > most_w)
+
+
 def pue_of(feed: Feed) -> float:
     return (feed.pue or 1.0) if isinstance(feed, Site) else 1.0
 

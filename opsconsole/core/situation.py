@@ -11,7 +11,7 @@ import numpy as np
 from opsconsole.core.fleet import LIVE, Fleet, Model, Worker
 from opsconsole.core.guards import out_names
 from opsconsole.core.load import load_of
-from opsconsole.core.power import allowed_w, falls_w, feed_name, feeds, feeds_of_nodes, reckoned_w, rises_w
+from opsconsole.core.power import allowed_w, binding_feeds, falls_w, feed_name, feeds, feeds_of_nodes, reckoned_w, rises_w
 from opsconsole.core.room import Promised, room_of_gpus
 from opsconsole.core.speeds import Speeds, bandwidth_gb_s
 from opsconsole.core.steps import Step
@@ -31,7 +31,7 @@ class Class(NamedTuple):
     site: str
     chip: str
     feeds: tuple[str, ...]
-    """The feeds that they hang on, by name."""
+    """Those of their feeds that may bind, by name."""
 
 
 def steady(value: float) -> float:
@@ -48,7 +48,8 @@ class Situation:
         self.models = {model.name: model for model in fleet.roster.models}
         self.loads = {name: load_of(fleet, name, self.speeds) for name in self.models}
         self.room = room_of_gpus(fleet, promised)
-        hang = [tuple(map(feed_name, here)) for here in feeds_of_nodes(fleet.roster)]
+        binding = binding_feeds(fleet)
+        hang = [tuple(name for name in map(feed_name, here) if name in binding) for here in feeds_of_nodes(fleet.roster)]
         self.class_of = [Class(node.site, self.speeds.chips[row], hang[row]) for row, node in enumerate(fleet.roster.nodes)]
         self.classes = sorted({self.class_of[row] for row in np.flatnonzero(fleet.reach == LIVE)})
         self.sites = {site.name: site for site in fleet.roster.sites}
