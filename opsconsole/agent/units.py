@@ -78,7 +78,7 @@ def start_unit(records, record, argv, variables, term_limit_s, notifies):
     record.pid, record.start_time = _first_process(record)
     if not record.start_time:
         stop_unit(record)
-        raise OSError("%s ended at once, each time it was started" % name)
+        raise OSError("crash loop: %s ended at once, each time it was started" % name)
     return record
 
 
