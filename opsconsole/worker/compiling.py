@@ -26,6 +26,7 @@ from .programs import Program, Shapes, list_programs
 
 SOURCES = ("model.py", "sampling.py", "outcome.py", "programs.py")
 """The files whose text decides what a compiled program does."""
+WAIT_S = 1.0
 
 
 class Programs:
@@ -56,6 +57,8 @@ class Programs:
         self._stopping = False
         self._rest: threading.Thread | None = None
         self._wished: list[str] = []
+        self.on_wait: Callable[[], None] = lambda: None
+        """Called every WAIT_S while somebody waits for a program: no hang, however long it takes to compile."""
         self.artifacts = "hit"
         """Whether all programs came out of the store ("hit"), or some had to be compiled here ("compiled")."""
         self._found_all = self.all_stored
@@ -153,7 +156,8 @@ class Programs:
             self._wish(names[0])
         if found is None:
             with self._changed:
-                self._changed.wait_for(lambda: self._failure or self._first_ready(names))
+                while not self._changed.wait_for(lambda: self._failure or self._first_ready(names), WAIT_S):
+                    self.on_wait()
             if self._failure:
                 raise self._failure
             found = self._first_ready(names)
