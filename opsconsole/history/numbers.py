@@ -42,6 +42,11 @@ class Numbers:
         """Those that the file was written with, which an older release may have chosen otherwise."""
         self._windows: OrderedDict[int, dict[str, _Column]] = OrderedDict()
 
+    @property
+    def knows_metrics(self) -> bool:
+        """Not when the file was opened before its first recorder had named them."""
+        return bool(self._ids)
+
     def at(self, t: int, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         """(S,) of each metric (of `names` alone) at a tick; what is damaged, or has no reading, is absent."""
         found = {}
