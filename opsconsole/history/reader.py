@@ -17,7 +17,7 @@ from opsconsole.history.catalog import Metric, find_metric
 from opsconsole.history.charts import Band, Series, Table, reduced, reduced_band
 from opsconsole.history.moments import applied, unpacked
 from opsconsole.history.numbers import Numbers
-from opsconsole.history.recall import Recall, headline_table, roster_of
+from opsconsole.history.recall import IN_A_FLEET, Recall, headline_table, roster_of
 from opsconsole.history.schema import HistoryError, file_at, open_reader
 from opsconsole.history.spans import band_of, means_of, stretch
 from opsconsole.history.tiers import TIERS
@@ -114,7 +114,7 @@ class Reader:
         headlines = dict(connection.execute(query, (t, min(picture["trend"], TREND_LENGTH))).fetchall()[::-1])
         if picture["first"] and picture["first"][0] in headlines:
             headlines[picture["first"][0]] = picture["first"][1]
-        return recall.fleet(at, picture, self._numbers.at(t), headline_table(list(headlines.values())))
+        return recall.fleet(at, picture, self._numbers.at(t, IN_A_FLEET), headline_table(list(headlines.values())))
 
     def _recall(self, connection: sqlite3.Connection, key: str) -> Recall:
         """What is known of a roster, until somebody new gets a place."""
