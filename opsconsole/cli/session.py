@@ -38,6 +38,14 @@ def read_fleet_file(settings: Settings) -> Config:
         raise CommandError(str(error), Exit.USAGE) from None
 
 
+def read_fleet_file_if_any(settings: Settings) -> Config | None:
+    """The fleet file's values; None where there is none, or it cannot be read: for what can do without it."""
+    try:
+        return read_fleet_file(settings)
+    except CommandError:
+        return None
+
+
 def locate(settings: Settings) -> tuple[Path, Path]:
     """The fleet file and the state directory. Reads the file only where the directory is named after the fleet. Raises CommandError."""
     from opsconsole.config import find_state_dir

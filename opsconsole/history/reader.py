@@ -97,7 +97,7 @@ class Reader:
         return f"{at_text(moment)} lies before the beginning of the history, {at_text(first[0])}"
 
     def _recalled(self, connection: sqlite3.Connection, t: int, at: float) -> Fleet:
-        query = "select roster, keyframe.data, moment.data from moment join keyframe on keyframe.t = keyframe where moment.t = ?"
+        query = "select roster, keyframe.data, moment.data from moment join keyframe on keyframe.id = keyframe where moment.t = ?"
         row = connection.execute(query, (t,)).fetchone()
         if row is None:
             raise HistoryError(f"of {at_text(at)} only series were kept, by an older opsconsole; choose a later moment")
@@ -106,8 +106,11 @@ class Reader:
             recall = self._recall(connection, row[0])
         except ValueError as error:
             raise HistoryError(f"the moment {at_text(at)} cannot be read: {error}; choose another one") from None
-        blobs = connection.execute("select headlines from tick where t <= ? order by t desc limit ?", (t, TREND_LENGTH)).fetchall()
-        return recall.fleet(at, picture, self._numbers.at(t), headline_table([blob for (blob,) in reversed(blobs)]))
+        query = "select t, headlines from tick where t <= ? order by t desc limit ?"
+        headlines = dict(connection.execute(query, (t, min(picture["trend"], TREND_LENGTH))).fetchall()[::-1])
+        if picture["first"] and picture["first"][0] in headlines:
+            headlines[picture["first"][0]] = picture["first"][1]
+        return recall.fleet(at, picture, self._numbers.at(t), headline_table(list(headlines.values())))
 
     def _recall(self, connection: sqlite3.Connection, key: str) -> Recall:
         """Names get their places before the first tick that needs them is written, so what is known of a roster stays true."""
