@@ -10,7 +10,7 @@ import click
 
 from opsconsole.cli.moments import Duration
 from opsconsole.cli.output import CommandError, Exit, narrate
-from opsconsole.cli.past import open_past, typed_span
+from opsconsole.cli.past import now_of, open_past, typed_span
 
 ENDINGS = (".csv", ".parquet", ".db", ".sqlite")
 
@@ -20,7 +20,7 @@ ENDINGS = (".csv", ".parquet", ".db", ".sqlite")
 @click.option("--kind", "kinds", multiple=True, help="gpu, node, worker, fleet, site, model or event; all of them in a .db file.")
 @click.option("--series", "series", multiple=True, help="Only this reading, as in gpu.power_w; may be given again.")
 @click.option("--node", help="Only of this node.")
-@click.option("--since", default="1h", show_default=True, help="15m, 2h, 1d (ago), 14:30 or an ISO time.")
+@click.option("--since", default="1h", show_default=True, help="15m, 2h, 1d (ago; with --file before its end), 14:30 or an ISO time.")
 @click.option("--until", default="now", show_default=True, help="The same, or now.")
 @click.option("--step", type=Duration(), default="1s", show_default=True,
               help="A row each so long, of means; 1m and 10m with lowest and highest.")
@@ -37,8 +37,8 @@ def export(
         raise click.UsageError(f"{target}: the ending of the name tells the form: {', '.join(ENDINGS)}")
     if step < 1:
         raise click.UsageError("--step is at least 1s: a second is what is recorded")
-    start, end = typed_span(since, until)
     with open_past(settings, file) as reader:
+        start, end = typed_span(since, until, now_of(reader, file))
         wanted = _wanted(kinds, series, node, start, end, step, ending)
         count = _to_stdout(reader, wanted) if target == "-" else _to_file(reader, wanted, Path(target), ending, force)
     narrate(f"{count} rows")
