@@ -13,6 +13,8 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from opsconsole.core.text import clean
+from opsconsole.history.moments import WORD_LIMIT
 from opsconsole.history.reader import Reader
 from opsconsole.history.rows import EVENT_COLUMNS, IDENTITY, Block, Wanted, blocks, event_blocks
 from opsconsole.history.schema import HistoryError
@@ -49,7 +51,7 @@ def _as_text(name: str, values: np.ndarray) -> list[Any]:
     if name == "at":
         return [f"{moment}Z" for moment in np.datetime_as_string((values * 1000).astype("datetime64[ms]"), unit="ms").tolist()]
     if values.dtype == object:
-        return values.tolist()
+        return [clean(word, WORD_LIMIT) if isinstance(word, str) else word for word in values.tolist()]
     return ["" if value != value else f"{value:.10g}" for value in values.tolist()]
 
 
