@@ -98,7 +98,10 @@ def _record(reader: Reader, path: Path, cut: Cut, scrubber: Scrubber, marks: Ite
 
     Not by a recorder: it would find out anew what happened between them, and of what stood before the first it would say that it was new.
     """
-    notes = [(mark.at, mark.kind, mark.severity, mark.subject, scrubber.text(mark.text), scrubber.person(mark.actor)) for mark in marks]
+    notes = [
+        (mark.at, mark.kind, mark.severity, mark.subject, scrubber.told(mark.text, mark.actor), scrubber.person(mark.actor))
+        for mark in marks
+    ]
     count = 0
     with closing(Store(path)) as store:
         pen = Pen(store.slots())
