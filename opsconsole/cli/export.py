@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
 
 from opsconsole.cli.moments import Duration
-from opsconsole.cli.output import CommandError, Exit, narrate
+from opsconsole.cli.output import CommandError, Exit, Progress, narrate
 from opsconsole.cli.past import now_of, open_past, typed_span
 
+BYTES_A_VALUE = 9
+"""Of a row in a file of SQLite; CSV is about as large, Parquet smaller."""
 ENDINGS = (".csv", ".parquet", ".db", ".sqlite")
 
 
@@ -69,20 +72,48 @@ def _wanted(
 def _to_stdout(reader, wanted: list) -> int:
     from opsconsole.control import archive
 
-    return archive.write_csv(sys.stdout, *archive.rows_of(reader, wanted[0]))
+    return archive.write_csv(sys.stdout, *_rows(reader, wanted[0]))
+
+
+def _rows(reader, wanted) -> tuple[Sequence[str], Iterator]:
+    """Columns and blocks of rows, with a word now and then on how many have come."""
+    from opsconsole.control import archive
+
+    def told() -> Iterator:
+        count, progress = 0, Progress(f"{wanted.kind} rows")
+        for block in found:
+            yield block
+            count += len(block["at"])
+            progress(count)
+
+    names, found = archive.rows_of(reader, wanted)
+    return names, told()
 
 
 def _to_file(reader, wanted: list, path: Path, ending: str, force: bool) -> int:
     from opsconsole.control import archive
 
+    _check_room(reader, wanted, path)
     with archive.whole_or_not_at_all(path, force) as draft:
         if ending in (".db", ".sqlite"):
-            count = archive.write_sqlite(draft, ((archive.table_name(one.kind), *archive.rows_of(reader, one)) for one in wanted))
+            count = archive.write_sqlite(draft, ((archive.table_name(one.kind), *_rows(reader, one)) for one in wanted))
         elif ending == ".parquet":
-            count = archive.write_parquet(draft, *archive.rows_of(reader, wanted[0]))
+            count = archive.write_parquet(draft, *_rows(reader, wanted[0]))
         else:
             with draft.open("w", newline="") as stream:
-                count = archive.write_csv(stream, *archive.rows_of(reader, wanted[0]))
+                count = archive.write_csv(stream, *_rows(reader, wanted[0]))
         if not count:
             raise archive.HistoryError("nothing was recorded of that in that span; no file was written")
     return count
+
+
+def _check_room(reader, wanted: list, path: Path) -> None:
+    """A full disk stops the recorder, too. Raises CommandError."""
+    from opsconsole.control import archive
+
+    rows = [archive.expected_rows(reader, one) for one in wanted]
+    need = sum(count * len(one.names) * BYTES_A_VALUE for count, one in zip(rows, wanted, strict=True))
+    free = shutil.disk_usage(path.parent).free if path.parent.is_dir() else need
+    if need > free:
+        words = f"that may be {sum(rows)} rows, {need / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free at {path.parent}"
+        raise CommandError(f"{words}; choose --step 1m, --node, --series or a shorter span")
