@@ -117,6 +117,13 @@ def pick(frame: bytes, slot: int, scale: float) -> float:
 
 def pick_count(frame: bytes, slot: int) -> int:
     """The count of one slot. Raises ValueError when the frame is damaged."""
+    if len(frame) > _HEADER.size and frame[0] >= _PLAIN:
+        kind, slots, lowest = _HEADER.unpack_from(frame)
+        width = kind & 15
+        if len(frame) == _HEADER.size + width * (1 if kind >= _SAME else slots):
+            begin = _HEADER.size + (0 if kind >= _SAME else slot * width)
+            number = int.from_bytes(frame[begin : begin + width], "little") if slot < slots else 0
+            return number + lowest - 1 if number else NONE
     stored, lowest = _opened(frame)
     number = int(stored[slot]) if slot < len(stored) else 0
     return number + lowest - 1 if number else NONE

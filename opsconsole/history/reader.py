@@ -36,6 +36,8 @@ class Reader:
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
         self._recalls: dict[str, Recall] = {}
+        self._newest_entity: int | None = None
+        self._numbers: Numbers | None = None
 
     def __enter__(self) -> Reader:
         return self
@@ -55,9 +57,11 @@ class Reader:
         if self._connection is None or self._file != file_at(self.path):
             self.close()
             self._connection, self._file = open_reader(self.path), file_at(self.path)
-            self._numbers = Numbers(self._connection)
+            self._numbers = None
         try:
             self._connection.execute("begin")
+            if self._numbers is None or not self._numbers.knows_metrics:
+                self._numbers = Numbers(self._connection)
             try:
                 yield self._connection
             finally:
@@ -120,8 +124,10 @@ class Reader:
         return fleet
 
     def _recall(self, connection: sqlite3.Connection, key: str) -> Recall:
-        """Names get their places before the first tick that needs them is written, so what is known of a roster stays true."""
-        if key not in self._recalls:
+        """What is known of a roster, until somebody new gets a place."""
+        newest = connection.execute("select max(rowid) from entity").fetchone()[0]
+        if key not in self._recalls or newest != self._newest_entity:
+            self._newest_entity = newest
             row = connection.execute("select data from roster where key = ?", (key,)).fetchone()
             if row is None:
                 raise ValueError("what the fleet consisted of is missing")
