@@ -178,7 +178,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
     def moved(self) -> None:
         """Another moment is wanted, or more is known of the time around it."""
         if self.view is not None and self.view.is_composed:
-            self.view.repaint(TopBar, TimeBar, StatusLine, Footer)
+            self.view.repaint(TopBar, TimeBar, StatusLine)
 
     def tick(self) -> None:
         """What moves without a new fleet: the clock, the age of what is shown, and the runs."""
