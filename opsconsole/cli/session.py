@@ -68,8 +68,8 @@ def open_session(settings: Settings) -> Iterator[Session]:
         raise CommandError(str(error), error.exit_code) from None
 
 
-def tell_silent(fleet: Fleet, rows: list[int]) -> Exit:
-    """Says on stderr which of the given nodes do not answer; PARTIAL when there is one."""
+def tell_silent(fleet: Fleet, rows: list[int], what: str = "do not answer") -> Exit:
+    """Says on stderr which of the given nodes do not answer (or did not, then); PARTIAL when there is one."""
     from opsconsole.core.fleet import REACH_WORDS
 
     silent = [row for row in rows if not fleet.answering[row]]
@@ -77,6 +77,6 @@ def tell_silent(fleet: Fleet, rows: list[int]) -> Exit:
         return Exit.DONE
     named = ", ".join(f"{fleet.roster.nodes[row].name} ({REACH_WORDS[fleet.reach[row]]})" for row in silent[:NAMED_LIMIT])
     more = f" and {len(silent) - NAMED_LIMIT} more" if len(silent) > NAMED_LIMIT else ""
-    narrate(f"{len(silent)} of {len(rows)} nodes do not answer: {named}{more}")
+    narrate(f"{len(silent)} of {len(rows)} nodes {what}: {named}{more}")
     return Exit.PARTIAL
 

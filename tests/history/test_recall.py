@@ -1,32 +1,17 @@
 """A moment of the past is the fleet that was live then: every word, every array, every worker, and the trends."""
 
-from dataclasses import fields
-
 import numpy as np
 import pytest
 
 from opsconsole.core.events import Lost, Recorded, Routed
-from opsconsole.core.fleet import UNREACHABLE, Fleet, Roster, opening
+from opsconsole.core.fleet import UNREACHABLE, opening
 from opsconsole.core.fold import fold
 from opsconsole.history.moments import KEYFRAME_EVERY_S
 from opsconsole.history.samples import HistoryError, Reader, Recorder
+from tests.history.fleets import assert_same
 from tests.telemetry import linked, roster, sampled, tick, worker_fields
 
 NODES = ("n1", "n2", "n3")
-
-
-def assert_same(one, other, where=""):
-    if isinstance(one, (Fleet, Roster)):
-        for field in fields(one):
-            assert_same(getattr(one, field.name), getattr(other, field.name), f"{where}.{field.name}")
-    elif isinstance(one, np.ndarray):
-        np.testing.assert_allclose(other, one, rtol=0, atol=1e-9, err_msg=where)
-    elif isinstance(one, dict):
-        assert one.keys() == other.keys(), where
-        for key in one:
-            assert_same(one[key], other[key], f"{where}[{key}]")
-    else:
-        assert one == other and type(one) is type(other), where
 
 
 def story(seconds):

@@ -30,8 +30,8 @@ def simulated() -> list[Fleet]:
     specs = [SimpleNamespace(name=f"sim-{row}", chip="H100", gpus="sim:4") for row in range(4)]
     world = World(specs, MODELS, seed=3)
     fleet = opening(Roster(
-        "sims", "staging", tuple(NodeFacts(spec.name, "ams1", "r01", "H100") for spec in specs), (Site("ams1", "acme", 20.0),), MODELS,
-        gpu_start=np.zeros(len(specs) + 1, np.int64),
+        "sims", "staging", tuple(NodeFacts(spec.name, "ams1", "r01", "H100") for spec in specs), (Site("ams1", "acme", 20.0),),
+        models=MODELS, gpu_start=np.zeros(len(specs) + 1, np.int64),
     ))
     told = []
     for second in range(SECONDS):
