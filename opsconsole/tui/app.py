@@ -28,7 +28,6 @@ from opsconsole.tui.messages import FleetChanged
 from opsconsole.tui.screens.fleet import FleetScreen
 from opsconsole.tui.screens.view import View
 from opsconsole.tui.sight import Sight
-from opsconsole.tui.subject import Subject
 from opsconsole.tui.travel import Travel
 from opsconsole.tui.widgets.alarm_strip import AlarmStrip
 from opsconsole.tui.widgets.footer import Footer
@@ -286,17 +285,6 @@ class ConsoleApp(App[int], inherit_bindings=False):
         from opsconsole.tui.screens.filter_prompt import FilterPrompt
 
         self.push_screen(FilterPrompt(self.sight.filter.text))
-
-    def open_time_prompt(self) -> None:
-        from opsconsole.tui.screens.time_prompt import TimePrompt
-
-        if self.travel.open():
-            self.push_screen(TimePrompt())
-
-    def open_chart(self, subject: Subject, came_from: str) -> None:
-        """Chart what is chosen on a screen."""
-        self.get_screen("chart").begin(subject, came_from)  # type: ignore[attr-defined]
-        self.open_view("chart")
 
     def open_help(self) -> None:
         from opsconsole.tui.screens.help import HelpScreen
