@@ -106,9 +106,11 @@ class Travel:
             self._show_absence(Absence("reading what was recorded then …"))
 
     def _want(self) -> None:
+        is_late = self._moments.is_busy  # then the bars move at once, the rest follows; else all of it comes in a moment
         self._moments.want(self.moment)
         self._want_bar()
-        self.app.moved()
+        if is_late:
+            self.app.moved()
 
     def step(self, seconds: float) -> None:
         """So far on, or back; out of a gap to its nearer end."""
@@ -218,6 +220,8 @@ class Travel:
 
     def _show_absence(self, absence: Absence) -> None:
         self.absence = absence
+        if absence.until is None:
+            self.stop()  # there is nothing to leap to
         self.app.draw(None)
 
     async def _before_all(self, words: str) -> Absence:

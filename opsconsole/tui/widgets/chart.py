@@ -11,7 +11,7 @@ import numpy as np
 
 from opsconsole.core.wording import UNKNOWN, count_text
 from opsconsole.tui.curves import Curve
-from opsconsole.tui.paint import Row, scale_step, title
+from opsconsole.tui.paint import Row, cells, scale_step, title
 from opsconsole.tui.pane import Pane
 from opsconsole.tui.widgets.braille import BRAILLE_BASE, raster
 
@@ -81,7 +81,7 @@ class Chart(Pane):
         row = self.row().put(" ")
         for words, ink in picture.readout:
             if row.used < width:
-                row.column(words, min(len(words), width - row.used), ink, ink != "dim")
+                row.column(words, min(cells(words), width - row.used), ink, ink != "dim")
         return row
 
     @staticmethod
