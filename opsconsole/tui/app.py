@@ -84,6 +84,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         """Why there is no session, "" while there is one or it is being opened."""
         self.notice = ""
         """What is to be said just now, in place of the keys."""
+        self._forgetting: Any = None
         self.acting = Acting(self)
         self._late: Fleet | None = None
         self._covered_at, self._problem = 0.0, -1
@@ -222,8 +223,9 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self.notice = words
         if self.view is not None:
             self.view.repaint(Footer)
-        if words:
-            self.set_timer(NOTICE_S, lambda: self.say("") if self.notice == words else None)
+        if self._forgetting is not None:
+            self._forgetting.stop()
+        self._forgetting = self.set_timer(NOTICE_S, lambda: self.say("")) if words else None
 
     def _fatal_error(self) -> None:
         """A fault of ours ends the screen with a plain trace: Textual's own would print local variables, and with them what nodes said."""
