@@ -1,9 +1,11 @@
 """Workers as units of a real systemd: what its watchdog, its start limit, its control groups and its sessions do with them."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
+from tests.agent.agent_process import ROOT
 from tests.agent.ordering import drain, launch, order
 from tests.agent.systemd_node import PYTHON, CannotBoot, SystemdNode, why_not
 
@@ -66,7 +68,7 @@ def test_a_unit_is_active_only_once_its_worker_serves(node, login):
     assert node.show("opsworker-slow", "ActiveState", "Type", "NotifyAccess", "WatchdogUSec", "KillMode") == [
         "activating", "notify", "main", "2s", "mixed"]
     answer = agent.last_answer(wanted["id"])
-    assert answer["ok"], answer
+    assert answer["ok"], str(answer)
     until(lambda: node.show("opsworker-slow", "ActiveState", "StatusText") == ["active", "serving"])
 
 
@@ -131,3 +133,16 @@ def test_a_user_s_unit_needs_linger_and_without_it_a_session_of_its_own_keeps_th
     node.ask("kill", "-STOP", str(kept["detail"]["pid"]))
     again.worker("kept", is_serving(restarts=1, but=[kept["detail"]["pid"]]))
 
+
+
+def test_our_own_worker_is_kept_so_too(node, login):
+    pytest.importorskip("jax")
+    agent = login(worker_python=sys.executable, watchdog_s=10.0, PYTHONPATH=str(ROOT))
+    wanted = order("real", checkpoint="random:tiny", gpus=[5], slots=1, max_len=16)
+    agent.say("launch", **wanted)
+    phases = set()
+    while (answer := agent.wait_for(lambda message: message.get("id") == wanted["id"], 60)) and not answer["done"]:
+        phases.add(node.show("opsworker-real", "ActiveState", "StatusText")[1])
+    assert answer["ok"], str(answer)
+    assert phases & {"import", "load", "compile", "warm"}
+    assert node.show("opsworker-real", "ActiveState", "StatusText", "NRestarts") == ["active", "serving", "0"]
