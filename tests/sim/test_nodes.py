@@ -42,8 +42,8 @@ async def nodes(tmp_path):
     directory.mkdir(mode=0o700)
     (directory / "plan.json").write_text(json.dumps(PLAN))
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "opsconsole.sim.nodes", str(directory), "--remove", stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        cwd=OURS,
+        sys.executable, "-m", "opsconsole.sim.nodes", str(directory), "--remove",
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=OURS,
     )
     async with asyncio.timeout(20):
         line = json.loads(await process.stdout.readline())
