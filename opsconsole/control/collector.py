@@ -23,6 +23,7 @@ from opsconsole.config import Config, ConfigError, NodeSpec, read_config
 from opsconsole.control import places
 from opsconsole.control.elsewhere import Machines
 from opsconsole.control.extensions import load_plugins, moves_streams, open_router, spec_for
+from opsconsole.control.past import Past
 from opsconsole.control.patience import loop_for
 from opsconsole.control.perform import Performer
 from opsconsole.control.router import Keeper
@@ -80,7 +81,7 @@ async def _collect(config: Config, state_dir: Path, until_idle: bool) -> int:
     from opsconsole.history.journal import Journal
     from opsconsole.history.samples import Recorder
 
-    recorder = Recorder(places.history_path(state_dir), hours=config.history_hours)
+    recorder = Recorder(places.history_path(state_dir), config.history_hours, config.history_days_1m, config.history_days_10m)
     recorder.start()
     audit, journal = LateAudit(places.audit_path(state_dir)), Journal(places.runs_path(state_dir))
     links, close_links = _links(config)
@@ -105,7 +106,8 @@ async def _watch(
     keeper = _keeper(config, plugins, state_dir, machines, lambda: performer.withheld, lambda routed: watch.emit(routed))
     performer = Performer(_sender(config, plugins, links, note), note, audit, journal, keeper.confirm_out)
     await performer.recover()
-    counter = Counter(performer, _series_reader(state_dir), _about(config))
+    past = Past(places.history_path(state_dir))
+    counter = Counter(performer, past.series, _about(config))
 
     def publish(fleet: Fleet) -> None:
         performer.saw(fleet)
@@ -130,6 +132,7 @@ async def _watch(
         await asyncio.gather(*tasks, return_exceptions=True)
         await performer.close()
         await machines.close()
+        await past.close()
         socket_path.unlink(missing_ok=True)
 
 
@@ -211,19 +214,6 @@ def _links(config: Config) -> tuple[list[Link], Any]:
             await closer()
 
     return links, close
-
-
-def _series_reader(state_dir: Path) -> Any:
-    async def read(**query: Any) -> Any:
-        from opsconsole.history.samples import Reader
-
-        def series() -> Any:
-            with contextlib.closing(Reader(places.history_path(state_dir))) as reader:
-                return reader.series(**query)
-
-        return await asyncio.to_thread(series)
-
-    return read
 
 
 async def _until_told(counter: Counter, watching: asyncio.Task, until_idle: bool) -> None:

@@ -6,6 +6,7 @@ back through `service`, become text again, and `answers` writes them to the clie
 """
 
 import faulthandler
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if supervisor.beat_s is not None:
         faulthandler.enable()  # a watchdog's SIGABRT then leaves word of where each thread was
     environment.prepare(options.memory_fraction, options.tensor_parallel // options.hosts)
+    gc.disable()  # what a start makes stays: looking for garbage in it costs a tenth of the time. `loading` begins with it again
     if options.host_index:
         return _follow(options, supervisor)
     import asyncio
