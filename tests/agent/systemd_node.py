@@ -75,7 +75,7 @@ class SystemdNode:
         return self
 
     def _furnish(self) -> None:
-        units, here = self.root / "etc/systemd/system", self.root / HERE.lstrip("/")
+        units, here = self.root / "etc/systemd/system", self.place
         units.mkdir(parents=True, exist_ok=True)
         for unit in MASKED:
             _link_to_nothing(units / f"{unit}.service")
@@ -103,6 +103,11 @@ class SystemdNode:
         raise CannotBoot((self.folder / "boot.log").read_text(errors="replace")[-2000:])
 
     @property
+    def place(self) -> Path:
+        """HERE, as this machine names it."""
+        return self.root / HERE.lstrip("/")
+
+    @property
     def leader(self) -> int:
         """The node's systemd, as this machine numbers it."""
         pid = self._process.pid
@@ -126,7 +131,7 @@ class SystemdNode:
         try:
             agent = AgentProcess(["ssh", "-F", "none", "-E", log, "-i", key, *login, f"{user}@node", shlex.join(remote)])
         except AssertionError:
-            raise AssertionError(log.read_text() + (self.root / HERE.lstrip("/") / "sshd.log").read_text()) from None
+            raise AssertionError(log.read_text() + (self.place / "sshd.log").read_text()) from None
         agent.say("hello", interval_s=0.2, gpus="nvml", work_dir="~/work", worker_python=worker_python)
         agent.facts(lambda facts: facts["gpus"]["index"])
         return agent
