@@ -149,7 +149,7 @@ def test_a_user_s_unit_needs_linger_and_without_it_a_session_of_its_own_keeps_th
 def test_our_own_worker_is_kept_so_too(node, login):
     pytest.importorskip("jax")
     agent = login(worker_python=sys.executable, watchdog_s=10.0, PYTHONPATH=str(ROOT))
-    wanted = order("real", checkpoint="random:tiny", gpus=[5], slots=1, max_len=16)
+    wanted = order("real", checkpoint="random:tiny", gpus=[5], slots=2, max_len=256)  # as the demo has it, whose programs may be stored
     agent.say("launch", **wanted)
     phases = set()
     while (answer := agent.wait_for(lambda message: message.get("id") == wanted["id"], 60)) and not answer["done"]:
