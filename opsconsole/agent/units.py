@@ -136,9 +136,9 @@ def exit_code(shown):
 
 
 def restarts(shown):
-    """How often the unit was started again; systemd counts the start that its limit refused too."""
+    """How often the unit was started again; systemd counts a start that its limit, or the worker's leaving, did not let be."""
     counted = int(shown.get("NRestarts") or 0)
-    return counted - 1 if counted and shown.get("ActiveState") == "failed" else counted
+    return counted - 1 if counted and shown.get("ActiveState") in ("failed", "inactive") else counted
 
 
 def members(group):

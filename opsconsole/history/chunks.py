@@ -23,7 +23,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from opsconsole.history.codec import NONE, narrowest
+from opsconsole.history.codec import NONE, inflated, narrowest
 
 BLOCK = 32
 VALUES, DIFFERENCES, CONSTANT = range(3)
@@ -97,11 +97,8 @@ def unpack_chunks(chunks: Sequence[bytes], ticks: int, rows: np.ndarray | slice 
 
     rows: which of the slots of the blocks. The last axis is 1 where no chunk varies. Raises ValueError when one of them is damaged.
     """
-    try:
-        headers = np.frombuffer(b"".join([chunk[: _HEADER.size].ljust(_HEADER.size, b"\xff") for chunk in chunks]), _HEADERS)
-        raw = [zlib.decompress(memoryview(chunk)[_HEADER.size :]) for chunk in chunks]
-    except zlib.error as error:
-        raise ValueError(f"a damaged chunk: {error}") from None
+    headers = np.frombuffer(b"".join([chunk[: _HEADER.size].ljust(_HEADER.size, b"\xff") for chunk in chunks]), _HEADERS)
+    raw = [inflated(memoryview(chunk)[_HEADER.size :], 8 * BLOCK * ticks) for chunk in chunks]
     kinds = headers["mode"].astype(np.int64) * 256 + headers["width"]
     groups = {kind: np.flatnonzero(kinds == kind) for kind in np.unique(kinds).tolist()}
     decoded = {kind: _decoded(kind >> 8, kind & 255, [raw[place] for place in places], ticks, rows) for kind, places in groups.items()}

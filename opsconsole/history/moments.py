@@ -31,12 +31,18 @@ import msgspec
 import numpy as np
 
 from opsconsole.core.fleet import TREND_LENGTH, Fleet, Roster, Worker
+from opsconsole.core.text import clean
 from opsconsole.history.catalog import WORKER_NUMBERS
+from opsconsole.history.codec import inflated
 
 KEYFRAME_EVERY_S = 120
 """At the latest; sooner when the differences have become many."""
 KEYFRAMES_SPENT = 4
 """A new keyframe is made once its differences have taken so many times the room of one."""
+
+MOMENT_LIMIT_BYTES = 256 * 1024 * 1024
+WORD_LIMIT = 4096
+"""Characters of the longest word."""
 
 STEADY = ("name", "node", *(name for name in Worker.__struct_fields__[2:] if name not in WORKER_NUMBERS), "slots")
 """Fields of a worker that are words, or change as seldom."""
@@ -208,11 +214,27 @@ def _changed_keys(key: Mapping[int, Any], now: Mapping[int, Any]) -> dict[int, A
 
 
 def unpacked(data: bytes) -> dict[str, Any]:
-    """Raises ValueError when it is damaged."""
+    """All words in it printable, whoever wrote it. Raises ValueError when it is damaged."""
     try:
-        return msgspec.msgpack.decode(zlib.decompress(data))
-    except (zlib.error, msgspec.DecodeError) as error:
+        told = msgspec.msgpack.decode(inflated(data, MOMENT_LIMIT_BYTES))
+        return told if _is_printable(told) else _cleaned(told)
+    except (msgspec.DecodeError, TypeError, RecursionError) as error:
         raise ValueError(f"a damaged moment: {error}") from None
+
+
+def _is_printable(told: Any) -> bool:
+    """Whether it surely needs no cleaning, found out without a look at each word: JSON escapes what is no printable ASCII, or leaves
+    the realm of ASCII for it."""
+    said = msgspec.json.encode(told)
+    return said.isascii() and b"\\" not in said and b"\x7f" not in said
+
+
+def _cleaned(told: Any) -> Any:
+    if isinstance(told, str):
+        return clean(told, WORD_LIMIT)
+    if isinstance(told, dict):
+        return {_cleaned(key): _cleaned(value) for key, value in told.items()}
+    return [_cleaned(one) for one in told] if isinstance(told, list) else told
 
 
 def applied(key: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,11 +12,13 @@ import numpy as np
 
 from opsconsole.core.fleet import TREND_LENGTH, Fleet
 from opsconsole.core.marks import KINDS, Mark
+from opsconsole.core.text import clean
 from opsconsole.core.wording import at_text
 from opsconsole.history.catalog import Metric, find_metric
 from opsconsole.history.charts import Band, Series, Table, reduced, reduced_band
-from opsconsole.history.moments import applied, unpacked
+from opsconsole.history.moments import WORD_LIMIT, applied, unpacked
 from opsconsole.history.numbers import Numbers
+from opsconsole.history.plausible import check_fleet, check_roster
 from opsconsole.history.recall import IN_A_FLEET, Recall, headline_table, roster_of
 from opsconsole.history.schema import HistoryError, file_at, open_reader
 from opsconsole.history.spans import band_of, means_of, stretch
@@ -106,15 +108,21 @@ class Reader:
         if row is None:
             raise HistoryError(f"of {at_text(at)} only series were kept, by an older opsconsole; choose a later moment")
         try:
-            picture = applied(unpacked(row[1]), unpacked(row[2]))
-            recall = self._recall(connection, row[0])
-        except ValueError as error:
+            return self._fleet_of(connection, t, at, row)
+        except (ValueError, KeyError, IndexError, TypeError) as error:  # damaged, or made by a stranger
             raise HistoryError(f"the moment {at_text(at)} cannot be read: {error}; choose another one") from None
+
+    def _fleet_of(self, connection: sqlite3.Connection, t: int, at: float, row: tuple[str, bytes, bytes]) -> Fleet:
+        """row: which roster, keyframe and moment."""
+        picture = applied(unpacked(row[1]), unpacked(row[2]))
         query = "select t, headlines from tick where t <= ? order by t desc limit ?"
         headlines = dict(connection.execute(query, (t, min(picture["trend"], TREND_LENGTH))).fetchall()[::-1])
         if picture["first"] and picture["first"][0] in headlines:
             headlines[picture["first"][0]] = picture["first"][1]
-        return recall.fleet(at, picture, self._numbers.at(t, IN_A_FLEET), headline_table(list(headlines.values())))
+        recall = self._recall(connection, row[0])
+        fleet = recall.fleet(at, picture, self._numbers.at(t, IN_A_FLEET), headline_table(list(headlines.values())))
+        check_fleet(fleet)
+        return fleet
 
     def _recall(self, connection: sqlite3.Connection, key: str) -> Recall:
         """What is known of a roster, until somebody new gets a place."""
@@ -127,7 +135,9 @@ class Reader:
             places: dict[str, dict[str, int]] = {}
             for kind, slot, name in connection.execute("select kind, slot, name from entity"):
                 places.setdefault(kind, {})[name] = slot
-            self._recalls = {key: Recall(roster_of(unpacked(row[0])), places)}
+            roster = roster_of(unpacked(row[0]))
+            check_roster(roster)
+            self._recalls = {key: Recall(roster, places)}
         return self._recalls[key]
 
     def marks(self, since: float, until: float, limit: int = 1000) -> tuple[Mark, ...]:
@@ -136,7 +146,7 @@ class Reader:
         with self._opened() as connection:
             rows = connection.execute(query, (since, until, limit)).fetchall()
         return tuple(
-            Mark(at, kind if kind in KINDS else "event", severity, subject or "", text or "", actor or "")
+            Mark(at, kind if kind in KINDS else "event", severity, *(clean(words or "", WORD_LIMIT) for words in (subject, text, actor)))
             for at, kind, severity, subject, text, actor in reversed(rows)
         )
 
