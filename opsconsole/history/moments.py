@@ -92,6 +92,8 @@ class Scribe:
         self._roster: Roster | None = None
         self._roster_key, self._roster_data = "", b""
         self._first: tuple[int, bytes] | None = None
+        self._twins: list[int] = []
+        """Workers of which a later one has the same name."""
         self.steady: list[tuple[Any, ...]] = []
         self.numbers: list[tuple[float | None, ...]] = []
         """Of the workers of the moment written down last, in its order."""
@@ -101,8 +103,12 @@ class Scribe:
         return self._first is not None
 
     def look(self, fleet: Fleet) -> None:
-        """Comes first: who the workers of this moment are."""
-        self.steady, self.numbers = list(map(_steady_of, fleet.workers)), list(map(_numbers_of, fleet.workers))
+        """Comes first: who the workers of this moment are. While they stay as they were, `steady` stays the same list."""
+        steady, self.numbers = list(map(_steady_of, fleet.workers)), list(map(_numbers_of, fleet.workers))
+        if steady != self.steady:
+            self.steady = steady
+            last = {one[0]: row for row, one in enumerate(steady)}
+            self._twins = [row for row, one in enumerate(steady) if last[one[0]] != row]
 
     def write(self, fleet: Fleet, headlines: bytes) -> tuple[Keyframe, bytes]:
         """The keyframe of this moment (an older one, or a new one), and what is other than there."""
@@ -143,12 +149,11 @@ class Scribe:
         }
 
     def _odd(self, fleet: Fleet) -> dict[int, tuple[float | None, ...]]:
-        heard = {id(worker) for worker in fleet.heard_workers} if fleet.heard_workers is not fleet.workers else None
-        places = {steady[0]: row for row, steady in enumerate(self.steady)}
-        return {
-            row: numbers for row, numbers in enumerate(self.numbers)
-            if (heard is not None and id(fleet.workers[row]) not in heard) or places[self.steady[row][0]] != row
-        } if heard is not None or len(places) < len(self.steady) else {}
+        odd = {row: self.numbers[row] for row in self._twins}
+        if fleet.heard_workers is not fleet.workers:
+            heard = set(map(id, fleet.heard_workers))
+            odd |= {row: self.numbers[row] for row, worker in enumerate(fleet.workers) if id(worker) not in heard}
+        return odd
 
 
 def _same_roster(one: Roster, other: Roster) -> bool:
@@ -194,7 +199,7 @@ def _changed_workers(key: list[Any], now: list[Any]) -> dict[int, Any] | list[An
 
 
 def _changed_rows(key: list[Any], now: list[Any]) -> dict[int, Any]:
-    if key == now:
+    if key is now or key == now:
         return {}
     return {row: new for row, (old, new) in enumerate(zip(key, now, strict=True)) if old != new}
 

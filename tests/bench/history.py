@@ -1,7 +1,8 @@
 """What the history costs and how fast it answers, beside Prometheus on the same telemetry where that is installed.
 
 One fleet is recorded by both and asked the same questions; a larger one, with a writer at work, shows what we promise. CPU time is that of
-the process that does the work; times are p95 of wall clock on a machine that may have other work. Rerun (about 6 minutes; --quick: one):
+the process that does the work; times are p95 of wall clock on a machine that may have other work. Rerun (about 10 minutes on a quiet
+machine; --quick: one):
 python tests/bench/history.py [--quick]
 """
 
@@ -25,20 +26,16 @@ from opsconsole.history.reader import Reader  # noqa: E402
 from opsconsole.history.store import Store  # noqa: E402
 from opsconsole.history.ticks import Pen  # noqa: E402
 from opsconsole.history.tiers import MINUTES, TENS, Tier  # noqa: E402
-from opsconsole.protocol import GPU_COLUMNS  # noqa: E402
 from tests.bench import history_prometheus as prometheus  # noqa: E402
-from tests.bench.history_telemetry import GPUS, METRICS, Telemetry, write_openmetrics  # noqa: E402
+from tests.bench.history_telemetry import A_NODE, GPUS, Telemetry, numbers_of, write_openmetrics  # noqa: E402
 
 FIVE = tuple(f"gpu.{name}" for name in ("util_pct", "power_w", "temp_c", "mem_used_mib", "sm_clock_mhz"))
 BEGIN = (int(time.time()) - 40 * 86400) // 43200 * 43200
-COMPARED_NODES = 100
-"""Up to so many the numbers themselves are kept, to tell them to Prometheus."""
-ROWS = [GPU_COLUMNS.index(name) for name in METRICS]
 
 
-def record(path: Path, telemetry: Telemetry, seconds: int, settle: bool = False) -> tuple[float, list[np.ndarray]]:
-    """CPU seconds that recording took, everything but making the fleets; and what the GPUs said, (METRICS, G) each second if settled."""
-    said, used = [], 0.0
+def record(path: Path, telemetry: Telemetry, seconds: int, settle: bool = False, said: list | None = None) -> float:
+    """CPU seconds that recording took, everything but making the fleets. said: gets the numbers of each second."""
+    used = 0.0
     with closing(Store(path)) as store:
         pen = Pen(store.slots())
         for fleet in telemetry.fleets(seconds):
@@ -47,14 +44,14 @@ def record(path: Path, telemetry: Telemetry, seconds: int, settle: bool = False)
             store.write([tick], [])
             store.tidy(tick.t)
             used += time.process_time() - begun
-            if settle:
-                said.append(fleet.gpu_values[ROWS] if len(fleet.roster.nodes) <= COMPARED_NODES else ROWS)
+            if said is not None:
+                said.append(numbers_of(fleet))
         begun = time.process_time()
         if settle:
             store.settle(tick.t + 200)
         store.checkpoint()
         used += time.process_time() - begun
-    return used, said
+    return used
 
 
 def used_bytes(path: Path) -> int:
@@ -65,20 +62,26 @@ def used_bytes(path: Path) -> int:
 
 
 def p95_ms(question: Callable[[], object], times: int) -> float:
-    took = []
+    return asked(question, times)[0]
+
+
+def asked(question: Callable[[], object], times: int) -> tuple[float, float]:
+    """95 of 100 answers come within so many ms; and the mean of the CPU time of this process for one, in ms."""
+    took, used = [], time.process_time()
     for _ in range(times):
         begun = time.perf_counter()
         question()
         took.append(time.perf_counter() - begun)
-    return float(np.quantile(took, 0.95)) * 1000
+    return float(np.quantile(took, 0.95)) * 1000, (time.process_time() - used) / times * 1000
 
 
 def side_by_side(home: Path, nodes: int, seconds: int) -> list[tuple[str, str, str]]:
     """Rows of (what, ours, Prometheus's) on the same telemetry."""
-    path, telemetry = home / "same.db", Telemetry(nodes, BEGIN)
-    cpu_s, said = record(path, telemetry, seconds, settle=True)
-    columns = np.stack(said, axis=2)
-    ours = {"bytes a sample": f"{used_bytes(path) / columns.size:.2f}", "CPU to take in a sample": f"{cpu_s / columns.size * 1e9:.0f} ns"}
+    path, telemetry, said = home / "same.db", Telemetry(nodes, BEGIN), []
+    cpu_s = record(path, telemetry, seconds, settle=True, said=said)
+    gpus, of_nodes = (np.stack(part, axis=2) for part in zip(*said, strict=True))
+    samples = gpus.size + of_nodes.size
+    ours = {"bytes a sample": f"{used_bytes(path) / samples:.2f}", "CPU to take in a sample": f"{cpu_s / samples * 1e9:.0f} ns"}
     chance, end = random.Random(3), BEGIN + seconds
 
     def place() -> tuple[int, int, int]:
@@ -94,34 +97,36 @@ def side_by_side(home: Path, nodes: int, seconds: int) -> list[tuple[str, str, s
         ours["lowest, mean and highest of each minute, all GPUs"] = (
             f"{p95_ms(lambda: reader.edges('gpu.power_w', BEGIN, end - 1, 60), 20):.1f} ms")
         ours["whole fleet at a moment, 5 metrics"] = f"{p95_ms(lambda: [reader.frame(name, place()[2]) for name in FIVE], 100):.1f} ms"
-    theirs = of_prometheus(home, columns, seconds, place) if prometheus.HAS_PROMETHEUS else {}
+    theirs = of_prometheus(home, (gpus, of_nodes), seconds, place) if prometheus.HAS_PROMETHEUS else {}
     return [(what, said, theirs.get(what, "–")) for what, said in ours.items()]
 
 
-def of_prometheus(home: Path, columns: np.ndarray, seconds: int, place: Callable[[], tuple[int, int, int]]) -> dict[str, str]:
+def of_prometheus(
+    home: Path, said: tuple[np.ndarray, np.ndarray], seconds: int, place: Callable[[], tuple[int, int, int]]
+) -> dict[str, str]:
     text, data = home / "same.txt", home / "prometheus"
-    samples = write_openmetrics(text, BEGIN, columns)
+    samples = write_openmetrics(text, BEGIN, *said)
     cpu_s = prometheus.import_blocks(text, data)
     text.unlink()
     found = {"bytes a sample": f"{prometheus.size_bytes(data) / samples:.2f}", "CPU to take in a sample": f"{cpu_s / samples * 1e9:.0f} ns"}
-    with prometheus.server(data) as asked:
+    with prometheus.server(data) as server:
 
         def chart() -> None:
             node, gpu, until = place()
             query = f'gpu_power_w{{node="n{node:05}",gpu="{gpu}"}}'
-            prometheus.ask(asked, "query_range", query=query, start=until - 900, end=until, step=1)
+            prometheus.ask(server, "query_range", query=query, start=until - 900, end=until, step=1)
 
         def minutes() -> None:
             for how in ("min", "avg", "max"):
                 query = f"{how}_over_time(gpu_power_w[1m])"
-                prometheus.ask(asked, "query_range", query=query, start=BEGIN + 60, end=BEGIN + seconds - 1, step=60)
+                prometheus.ask(server, "query_range", query=query, start=BEGIN + 60, end=BEGIN + seconds - 1, step=60)
 
         def fleet() -> None:
             _, _, at = place()
             for name in FIVE:
-                prometheus.ask(asked, "query", query=name.replace(".", "_"), time=at)
+                prometheus.ask(server, "query", query=name.replace(".", "_"), time=at)
 
-        found[f"15 min of one GPU (of {columns.shape[1]})"] = f"{p95_ms(chart, 200):.1f} ms"
+        found[f"15 min of one GPU (of {len(said[0][0])})"] = f"{p95_ms(chart, 200):.1f} ms"
         found["lowest, mean and highest of each minute, all GPUs"] = f"{p95_ms(minutes, 20):.1f} ms"
         found["whole fleet at a moment, 5 metrics"] = f"{p95_ms(fleet, 100):.1f} ms"
     return found
@@ -141,15 +146,15 @@ def lengthen(path: Path, tier: Tier, windows: int, slots: int) -> None:
             store.connection.executemany("insert into chunk values(?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
 
-def at_work(home: Path, nodes: int, seconds: int) -> list[tuple[str, str, str]]:
-    """Rows of (what, measured, promised) of a larger fleet, while another process writes to the same file."""
+def at_work(home: Path, nodes: int, seconds: int) -> list[tuple[str, ...]]:
+    """Rows of (what, measured, CPU time of it, goal) of a larger fleet, while another process writes to the same file."""
     path, telemetry = home / "large.db", Telemetry(nodes, BEGIN)
-    cpu_s, _ = record(path, telemetry, seconds, settle=True)
-    samples = seconds * nodes * GPUS * len(METRICS)
+    cpu_s = record(path, telemetry, seconds, settle=True)
+    samples = seconds * nodes * A_NODE
     rows = [
-        ("bytes a sample, all tiers", f"{used_bytes(path) / samples:.2f}", "0.45"),
-        (f"{nodes} nodes at 1 Hz", f"{cpu_s / seconds:.1%} of a core", "1.5 %"),
-        ("decoded and stored, a core", f"{samples / cpu_s / 1e6:.1f} M samples/s", "5 M"),
+        ("bytes a sample, all tiers", f"{used_bytes(path) / samples:.2f}", "", "0.45"),
+        (f"{nodes} nodes at 1 Hz", f"{cpu_s / seconds:.1%} of a core", "", "1.5 %"),
+        ("taken in and stored, a core", f"{samples / cpu_s / 1e6:.1f} M samples/s", "", "5 M"),
     ]
     telemetry.begin += seconds
     record(path, telemetry, 100)  # not sealed yet
@@ -165,8 +170,12 @@ def at_work(home: Path, nodes: int, seconds: int) -> list[tuple[str, str, str]]:
         writer.wait()
 
 
-def questions(path: Path, nodes: int, newest: int) -> list[tuple[str, str, str]]:
+def questions(path: Path, nodes: int, newest: int) -> list[tuple[str, ...]]:
     chance, rows = random.Random(4), []
+
+    def measure(what: str, question: Callable[[], object], times: int, goal: str = "") -> None:
+        wall_ms, cpu_ms = asked(question, times)
+        rows.append((what, f"{wall_ms:.1f} ms", f"{cpu_ms:.1f} ms", goal))
 
     def gpu() -> tuple[str, int]:
         return f"n{chance.randrange(nodes):05}", chance.randrange(GPUS)
@@ -176,24 +185,24 @@ def questions(path: Path, nodes: int, newest: int) -> list[tuple[str, str, str]]
 
     with Reader(path) as reader:
         for what, span_s, promised in (("15 min", 900, "5 ms"), ("24 h", 86400, "5 ms"), ("30 d", 30 * 86400, "20 ms")):
-            rows.append((f"chart of {what} to now", f"{p95_ms(lambda s=span_s: chart(reader, newest - s, newest), 60):.1f} ms", promised))
+            measure(f"chart of {what} to now", lambda s=span_s: chart(reader, newest - s, newest), 60, promised)
 
         def tail() -> None:
             with Reader(path) as fresh:
                 chart(fresh, newest - 60, newest + 600)
 
-        rows.append(("the newest minutes, not sealed yet, file just opened", f"{p95_ms(tail, 40):.1f} ms", "50 ms"))
+        measure("the newest minutes, not sealed yet, file just opened", tail, 40, "50 ms")
     seconds = iter(chance.sample(range(newest - 890, newest - 250), 40))
 
     def fleet_at() -> None:
         with Reader(path) as fresh, fresh._opened():
             assert len(fresh._numbers.at(next(seconds), FIVE)) == len(FIVE)
 
-    rows.append(("whole fleet at a moment, 5 metrics, file just opened", f"{p95_ms(fleet_at, 40):.1f} ms", "75 ms"))
+    measure("whole fleet at a moment, 5 metrics, file just opened", fleet_at, 40, "75 ms")
     with Reader(path) as reader:
         window = iter(range((newest - 600) // 120 * 120, newest))
-        rows.append(("the Fleet of a moment, everything in it", f"{p95_ms(lambda: reader.at(next(window)), 1):.0f} ms", ""))
-        rows.append(("the next second of it, as scrubbing asks", f"{p95_ms(lambda: reader.at(next(window)), 100):.1f} ms", "near 0"))
+        measure("the Fleet of a moment, everything in it", lambda: reader.at(next(window)), 1)
+        measure("the next second of it, as scrubbing asks", lambda: reader.at(next(window)), 100, "near 0")
     return rows
 
 
@@ -208,24 +217,24 @@ def write_on(path: Path, nodes: int, begin: int) -> None:
             time.sleep(0.9)
 
 
-def table(titles: tuple[str, str, str], rows: list[tuple[str, str, str]]) -> str:
-    return "\n".join(["| " + " | ".join(row) + " |" for row in (titles, ("---",) * 3, *rows)])
+def table(titles: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    return "\n".join(["| " + " | ".join(row) + " |" for row in (titles, ("---",) * len(titles), *rows)])
 
 
 def main(quick: bool) -> None:
     nodes, seconds = (10, 1320) if quick else (20, 7200)  # two hours are a whole block of Prometheus
     with tempfile.TemporaryDirectory(prefix="opsconsole-bench-") as home:
         name = f"Prometheus {prometheus.version()}" if prometheus.HAS_PROMETHEUS else "Prometheus is not installed"
-        millions = nodes * GPUS * len(METRICS) * seconds / 1e6
-        print(f"the same {millions:.1f} M samples, {len(METRICS)} metrics of {nodes * GPUS} GPUs at 1 Hz", flush=True)
+        millions = nodes * A_NODE * seconds / 1e6
+        print(f"the same {millions:.1f} M samples: all numbers of {nodes} nodes x {GPUS} GPUs at 1 Hz", flush=True)
         print(table(("", "opsconsole", name), side_by_side(Path(home), nodes, seconds)), flush=True)
         large = 200 if quick else 1000
         print(f"\n{large} nodes x {GPUS} GPUs, while another process writes", flush=True)
-        rows = at_work(Path(home), large, 960)
+        rows = at_work(Path(home), large, 960 if quick else 3600)
         if not quick:
-            cpu_s, _ = record(Path(home) / "largest.db", Telemetry(1000, BEGIN, copies=10), 250)
-            rows.insert(2, ("10,000 nodes at 1 Hz", f"{cpu_s / 250:.1%} of a core", "20 %"))
-        print(table(("", "measured", "goal"), rows))
+            cpu_s = record(Path(home) / "largest.db", Telemetry(1000, BEGIN, copies=10), 250)
+            rows.insert(2, ("10,000 nodes at 1 Hz", f"{cpu_s / 250:.1%} of a core", "", "20 %"))
+        print(table(("", "p95, or a mean", "CPU, mean", "goal"), rows))
 
 
 if __name__ == "__main__":

@@ -15,8 +15,10 @@ from opsconsole.protocol import GPU_COLUMNS, NODE_COLUMNS
 from opsconsole.sim.world import World
 
 GPUS = 8
-METRICS = tuple(column for column in GPU_COLUMNS if column not in ("xid", "ecc_uncorrected", "mem_clock_mhz"))
-"""The twelve that are compared; xid and the two that hardly ever move are recorded by us, too, but not counted."""
+GPU_METRICS = tuple(column for column in GPU_COLUMNS if column != "xid")  # no GPU of this fleet ever has one
+NODE_METRICS = (*NODE_COLUMNS, "age_s", "clock_offset_s")
+A_NODE = GPUS * len(GPU_METRICS) + len(NODE_METRICS)
+"""Samples that a node gives each second."""
 
 
 class Telemetry:
@@ -52,14 +54,22 @@ class Telemetry:
             yield replace(fleet, trend=headlines(fleet)[:, None])
 
 
-def write_openmetrics(path: Path, begin: int, columns: np.ndarray) -> int:
-    """(METRICS, G, seconds) as text that promtool takes; returns how many samples."""
-    times = [f" {begin + second}\n" for second in range(columns.shape[2])]
+def numbers_of(fleet: Fleet) -> tuple[np.ndarray, np.ndarray]:
+    """(GPU_METRICS, G) and (NODE_METRICS, N)."""
+    gpus = fleet.gpu_values[[GPU_COLUMNS.index(name) for name in GPU_METRICS]]
+    return gpus, np.concatenate([fleet.node_values, fleet.age_s[None], fleet.clock_offset_s[None]])
+
+
+def write_openmetrics(path: Path, begin: int, gpus: np.ndarray, nodes: np.ndarray) -> int:
+    """(GPU_METRICS, G, seconds) and (NODE_METRICS, N, seconds) as text that promtool takes; returns how many samples."""
+    times = [f" {begin + second}\n" for second in range(gpus.shape[2])]
     with path.open("w") as file:
-        for name, series in zip(METRICS, columns, strict=True):
-            file.write(f"# TYPE gpu_{name} gauge\n")
-            for gpu, values in enumerate(series):
-                label = f'gpu_{name}{{node="n{gpu // GPUS:05}",gpu="{gpu % GPUS}"}} '
-                file.writelines([f"{label}{value:.10g}{time}" for value, time in zip(values.tolist(), times, strict=True)])
+        for kind, names, table in (("gpu", GPU_METRICS, gpus), ("node", NODE_METRICS, nodes)):
+            for name, series in zip(names, table, strict=True):
+                file.write(f"# TYPE {kind}_{name} gauge\n")
+                for row, values in enumerate(series):
+                    of = f'node="n{row // GPUS:05}",gpu="{row % GPUS}"' if kind == "gpu" else f'node="n{row:05}"'
+                    begun = f"{kind}_{name}{{{of}}} "
+                    file.writelines([f"{begun}{value:.10g}{time}" for value, time in zip(values.tolist(), times, strict=True)])
         file.write("# EOF\n")
-    return columns.size
+    return gpus.size + nodes.size
