@@ -31,7 +31,7 @@ def table_name(kind: str) -> str:
 
 def rows_of(reader: Reader, wanted: Wanted) -> tuple[Sequence[str], Iterator[Block]]:
     """The columns of a kind and its rows."""
-    found = event_blocks(reader, wanted.since, wanted.until) if wanted.kind == "event" else blocks(reader, wanted)
+    found = event_blocks(reader, wanted) if wanted.kind == "event" else blocks(reader, wanted)
     return wanted.names, found
 
 
