@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from opsconsole.core.fleet import REACH_WORDS, Alarm, Fleet, Model, Site, Worker
+from opsconsole.core.money import site_usd_per_h
 from opsconsole.core.severity import gpu_reasons, reasons, severities
 from opsconsole.core.totals import (
     NODE_FIGURES,
@@ -184,16 +185,8 @@ def site_json(fleet: Fleet, site: Site) -> Row:
         "gpus": int(gpu_counts(fleet.roster)[rows].sum()),
         **sums, "feed_power_w": feed_w,
         "power_budget_w": None if site.power_budget_kw is None else _plain(site.power_budget_kw * 1e3), "pue": site.pue,
-        "usd_per_h": _usd_per_h(fleet, site, rows), "reason": _site_reason(site, len(rows), len(heard), feed_w),
+        "usd_per_h": _plain(site_usd_per_h(fleet, site, fleet.at)), "reason": _site_reason(site, len(rows), len(heard), feed_w),
     }
-
-
-def _usd_per_h(fleet: Fleet, site: Site, rows: np.ndarray) -> float | int | None:
-    """What the site's GPUs cost an hour by its price list, used or not; None where a chip has no price."""
-    prices = [site.price_per_gpu_hour.get(fleet.roster.nodes[row].chip) for row in rows]
-    if not prices or None in prices:
-        return None
-    return _plain(float(np.dot(np.array(prices, dtype=np.float64), gpu_counts(fleet.roster)[rows])))
 
 
 def _site_reason(site: Site, nodes: int, answering: int, feed_w: float | None) -> str:

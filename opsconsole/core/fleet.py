@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby, pairwise
 from operator import attrgetter
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -32,6 +33,20 @@ TREND_LENGTH = 300
 """Ticks (seconds) that `Fleet.trend` remembers."""
 
 
+class Price(NamedTuple):
+    """What a GPU of a chip costs at a site while the entry holds. kind: on-demand, reserved or spot."""
+
+    chip: str
+    kind: str
+    usd_per_gpu_hour: float
+    gpus: int = 0
+    """How many are had at it; 0: all that no other entry covers."""
+    since: float = float("-inf")
+    """Epoch seconds."""
+    until: float = float("inf")
+    """Epoch seconds; from then on it holds no more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
     name: str
@@ -39,7 +54,11 @@ class Site:
     power_budget_kw: float | None = None
     pue: float | None = None
     price_per_gpu_hour: dict[str, float] = field(default_factory=dict)
-    """USD an hour by chip."""
+    """USD an hour by chip, where no entry of `prices` holds."""
+    prices: tuple[Price, ...] = ()
+    node_overhead_w: float | None = None
+    """What each node draws beside its GPUs (processors, fans, network), before PUE."""
+    budget_usd_per_month: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

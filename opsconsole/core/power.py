@@ -20,13 +20,25 @@ W_PER_KW = 1000.0
 
 
 def drawn_w(fleet: Fleet, site: Site) -> float:
-    """What the answering GPUs of a site draw now at the feed, its PUE included, in W."""
-    return float(np.nansum(np.where(at_site(fleet, site.name), fresh_gpus(fleet, "power_w"), np.nan))) * pue_of(site)
+    """What the answering GPUs of a site and the rest of their nodes draw now at the feed, its PUE included, in W."""
+    gpus_w = float(np.nansum(np.where(at_site(fleet, site.name), fresh_gpus(fleet, "power_w"), np.nan)))
+    return (gpus_w + overhead_w(fleet, site, answering=True)) * pue_of(site)
+
+
+def overhead_w(fleet: Fleet, site: Site, answering: bool = False) -> float:
+    """What the nodes of a site draw beside their GPUs, before PUE, in W: as the fleet file says of each, 0 where it says nothing.
+
+    answering: only of those that answer.
+    """
+    if not site.node_overhead_w:
+        return 0.0
+    nodes = [row for row, node in enumerate(fleet.roster.nodes) if node.site == site.name and (not answering or fleet.answering[row])]
+    return len(nodes) * site.node_overhead_w
 
 
 def reckoned_w(fleet: Fleet, site: Site) -> float:
-    """What all GPUs of a site must be reckoned to draw now at the feed, its PUE included, in W; see `draws_w`."""
-    return _reckoned_w(fleet, site.name) * pue_of(site)
+    """What a site must be reckoned to draw now at the feed, its PUE included, in W: all its GPUs (see `draws_w`) and its nodes' rest."""
+    return (_reckoned_w(fleet, site.name) + overhead_w(fleet, site)) * pue_of(site)
 
 
 @lru_cache(maxsize=64)

@@ -1,0 +1,193 @@
+"""What the fleet can serve, serves and has to spare, in tokens a second of each model at its objective, so that all chips add up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from opsconsole.core.demand import Demand, demand_of
+from opsconsole.core.energy import rows_of
+from opsconsole.core.fleet import Fleet, Model, Site, Worker
+from opsconsole.core.learned import NOTHING_LEARNED, Learned
+from opsconsole.core.money import gpu_prices, held_usd_per_h, usd_per_million_tokens
+from opsconsole.core.power import allowed_w, at_site, pue_of, reckoned_w, rises_w
+from opsconsole.core.room import GONE, free_gpus, places_of_nodes, room_of_gpus
+from opsconsole.core.serving import Serving
+from opsconsole.core.stranded import Stranded, stranded
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCapacity:
+    """One model. tokens/s throughout; None: not known."""
+
+    name: str
+    ready: int
+    demand: Demand
+    demand_tokens_per_s: float | None
+    """What is asked for: as `demand` has it, or as a what-if assumes."""
+    capacity_tokens_per_s: float | None
+    """Of its ready workers, each with as many requests as keep the objective. None as soon as one cannot be told."""
+    spread: float | None
+    """Share by which that may be off: the readings' spread, weighted by what each worker gives."""
+    limit: str
+    """What limits most of it: slots, ITL or TTFT; "" when nothing is ready."""
+    addable_workers: int
+    """How many more would fit on free GPUs, were all of them for this model, within the power of their sites."""
+    addable_tokens_per_s: float | None
+    added_limit: str
+    """What ends when they are all taken: GPUs or power."""
+    kv_used_pct: float | None
+    """Mean of its ready workers."""
+    usd_per_h: float | None
+    """Of the GPUs its workers hold; of one that several share its part."""
+    usd_per_million_tokens: float | None
+    samples: int
+    """Readings behind the capacity, 0: it stands on one moment."""
+
+    @property
+    def load(self) -> float | None:
+        """Demand over capacity: 1 is full. None unknown; inf when nothing is ready and something is asked for."""
+        if self.demand_tokens_per_s is None or self.capacity_tokens_per_s is None:
+            return None
+        if not self.capacity_tokens_per_s:
+            return float("inf") if self.demand_tokens_per_s > 0 else 0.0
+        return self.demand_tokens_per_s / self.capacity_tokens_per_s
+
+    @property
+    def free_tokens_per_s(self) -> float | None:
+        """What its ready workers could serve beside; below 0: what they lack."""
+        if self.demand_tokens_per_s is None or self.capacity_tokens_per_s is None:
+            return None
+        return self.capacity_tokens_per_s - self.demand_tokens_per_s
+
+
+@dataclass(frozen=True, slots=True)
+class GpuCounts:
+    """GPUs of a site or of the fleet by what becomes of them; they add up to all."""
+
+    total: int
+    serving: int
+    """Held by a worker."""
+    free: int
+    """Idle, and a worker may take them."""
+    stranded: int
+    """Idle, and none may."""
+    unheard: int
+    """On nodes that do not answer and hold no worker that we know of."""
+
+
+class Capacity:
+    """One look at a fleet. demand: tokens/s by model in place of what is seen; pace: as in Serving."""
+
+    def __init__(self, fleet: Fleet, learned: Learned = NOTHING_LEARNED, demand: Mapping[str, float] | None = None,
+                 pace: np.ndarray | None = None) -> None:
+        self.fleet, self.learned, self._demand = fleet, learned, demand or {}
+        self.serving = Serving(fleet, learned, pace)
+        self._room = room_of_gpus(fleet, {})
+        self._prices = gpu_prices(fleet)
+
+    @cached_property
+    def models(self) -> tuple[ModelCapacity, ...]:
+        """Of each configured model, in the fleet file's order."""
+        return tuple(self._model(model) for model in self.fleet.roster.models)
+
+    @cached_property
+    def stranded(self) -> tuple[Stranded, ...]:
+        return stranded(self.fleet, self.learned)
+
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        """What the figures asked for so far rest on beside measurements."""
+        return tuple(self.serving.assumptions)
+
+    def gpus(self, site: Site | None = None) -> GpuCounts:
+        """Of one site, or of the fleet."""
+        fleet = self.fleet
+        here = np.ones(len(self._prices), bool) if site is None else at_site(fleet, site.name)
+        held = np.zeros(len(here), bool)
+        held[[row for worker in fleet.workers if worker.state not in GONE for row in rows_of(fleet, worker)]] = True
+        lost = sum(one.gpus for one in self.stranded if site is None or one.site == site.name)
+        answering = fleet.answering[fleet.roster.gpu_node] if len(here) else here
+        idle = int((here & ~held & answering).sum())
+        return GpuCounts(int(here.sum()), int((here & held).sum()), idle - lost, lost, int((here & ~held & ~answering).sum()))
+
+    def usd_per_h(self, rows: np.ndarray) -> float | None:
+        """What GPUs cost an hour, by their rows; None where one has no price."""
+        return held_usd_per_h(self._prices, rows.tolist())
+
+    @cached_property
+    def idle_usd_per_h(self) -> float | None:
+        """What all GPUs without a worker cost an hour; the stranded ones are among them."""
+        held = [row for worker in self.fleet.workers if worker.state not in GONE for row in rows_of(self.fleet, worker)]
+        return self.usd_per_h(np.setdiff1d(np.arange(len(self._prices)), held))
+
+    @property
+    def stranded_usd_per_h(self) -> float | None:
+        costs = [one.usd_per_h for one in self.stranded]
+        return None if None in costs else float(sum(costs))
+
+    def _model(self, model: Model) -> ModelCapacity:
+        ready = [worker for worker in self.fleet.heard_workers_of_model.get(model.name, ()) if worker.state == "READY"]
+        demand = demand_of(self.fleet, model.name, self.serving.speeds)
+        served = [self.serving.of_worker(worker) for worker in ready]
+        known = [one for one in served if one is not None]
+        total = None if len(known) < len(served) else float(sum(one.tokens_per_s for one in known))
+        measured = [one for one in known if one.spread is not None and one.tokens_per_s > 0]
+        weights = [one.tokens_per_s for one in measured]
+        spread = float(np.average([one.spread for one in measured], weights=weights)) if measured else None
+        limits = [one.limit for one in known]
+        workers, tokens, added_limit = self.addable(model)
+        kv = [worker.kv_used_pct for worker in ready if worker.kv_used_pct is not None]
+        cost = self._cost(model)
+        return ModelCapacity(
+            model.name, len(ready), demand, self._demand.get(model.name, demand.tokens_per_s), total, spread,
+            max(sorted(set(limits)), key=limits.count, default=""), workers, tokens, added_limit, float(np.mean(kv)) if kv else None,
+            cost, usd_per_million_tokens(cost, demand.served_tokens_per_s), min((one.samples for one in known), default=0),
+        )
+
+    def _cost(self, model: Model) -> float | None:
+        held = [row for worker in self.fleet.workers_of_model.get(model.name, ()) if worker.state not in GONE
+                for row in rows_of(self.fleet, worker)]
+        cost = float(self._prices[held].sum()) * model.gpu_share if held else 0.0
+        return None if cost != cost else cost
+
+    def addable(self, model: Model) -> tuple[int, float | None, str]:
+        """(workers, their tokens/s, what ends with them: GPUs or power) that free GPUs could still take, were all of them for this model.
+
+        In each site the places that give most tokens for a watt first, each GPU reckoned at its limit, until its power is used up.
+        """
+        places = places_of_nodes(self.fleet, model, self._room)
+        rises, roster = rises_w(self.fleet), self.fleet.roster
+        spots: dict[str, list[tuple[float, float, int]]] = {}
+        known = True
+        for row in np.flatnonzero(places).tolist():
+            one = self.serving.of(model, self.serving.chips[row])
+            known &= one is not None
+            free = [roster.gpus_of(row).start + gpu for gpu in free_gpus(self.fleet, row, self._room, model.gpu_share)]
+            rise_w = float(np.mean(rises[free])) * model.gpus if free else 0.0
+            spots.setdefault(roster.nodes[row].site, []).append((rise_w, one.tokens_per_s if one else 0.0, int(places[row])))
+        workers, tokens, limit = 0, 0.0, "GPUs"
+        for name, here in spots.items():
+            left_w = self._left_w(name)
+            for rise_w, each, count in sorted(here, key=lambda spot: spot[0] / max(spot[1], 1e-9)):
+                fitting = count if rise_w <= 0 or left_w is None else min(count, int(left_w // rise_w))
+                limit = "power" if fitting < count else limit
+                left_w = None if left_w is None else left_w - fitting * rise_w
+                workers, tokens = workers + fitting, tokens + fitting * each
+        return workers, tokens if known else None, limit
+
+    def _left_w(self, site_name: str) -> float | None:
+        """W that GPUs of a site may still rise by, at the GPUs; None: no budget."""
+        site = next((site for site in self.fleet.roster.sites if site.name == site_name), None)
+        may_w = None if site is None else allowed_w(self.fleet, site)
+        return None if may_w is None else max(may_w - reckoned_w(self.fleet, site), 0.0) / pue_of(site)
+
+    def load_of_worker(self, worker: Worker) -> float:
+        """tokens/s over what it could serve within its objective, 0..1; its running over its slots when that is not known."""
+        served = self.serving.of_worker(worker)
+        if served is not None and served.tokens_per_s > 0 and worker.tokens_per_s is not None:
+            return min(worker.tokens_per_s / served.tokens_per_s, 1.0)
+        return min((worker.running or 0.0) / worker.slots, 1.0) if worker.slots else 0.0
