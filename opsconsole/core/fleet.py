@@ -41,10 +41,13 @@ class Price(NamedTuple):
     usd_per_gpu_hour: float
     gpus: int = 0
     """How many are had at it; 0: all that no other entry covers."""
-    since: float = float("-inf")
-    """Epoch seconds."""
-    until: float = float("inf")
-    """Epoch seconds; from then on it holds no more."""
+    since: float | None = None
+    """Epoch seconds; None: it always held."""
+    until: float | None = None
+    """Epoch seconds; from then on it holds no more. None: no end is known."""
+
+    def holds(self, at: float) -> bool:
+        return (self.since is None or self.since <= at) and (self.until is None or at < self.until)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,8 @@ class Learned:
     """What each power limit that was tried gave, the lowest first, by (model, chip)."""
     tokens_today: Mapping[str, float] = field(default_factory=dict)
     """Tokens that each model gave since midnight UTC, as far as history tells."""
+    peak_over_mean: float | None = None
+    """How far the busiest hundredth of the last day lay above its mean; None: no whole day was seen."""
     note: str = ""
     """Why little was learned, one sentence; "" when there is nothing to say."""
 

@@ -26,7 +26,7 @@ def usd_per_h(site: Site, chip: str, gpus: int, at: float) -> float | None:
     """
     if not gpus:
         return 0.0
-    holding = [price for price in site.prices if price.chip == chip and price.since <= at < price.until]
+    holding = [price for price in site.prices if price.chip == chip and price.holds(at)]
     total, left = 0.0, gpus
     for price in sorted((price for price in holding if price.gpus), key=lambda price: (price.kind != "reserved", price.usd_per_gpu_hour)):
         taken = min(price.gpus, left)
@@ -39,7 +39,7 @@ def usd_per_h(site: Site, chip: str, gpus: int, at: float) -> float | None:
 
 
 def _order(price: Price) -> tuple[float, bool]:
-    return price.since, price.kind == "on-demand"
+    return float("-inf") if price.since is None else price.since, price.kind == "on-demand"
 
 
 def price_lists(fleet: Fleet, at: float | None = None) -> dict[str, dict[str, float]]:
@@ -90,14 +90,19 @@ def bill_usd(fleet: Fleet, since: float, until: float, site: Site | None = None)
     Prices only change where an entry begins or ends, so the sum over the spans between is exact.
     """
     sites = fleet.roster.sites if site is None else (site,)
-    edges = {edge for one in sites for price in one.prices for edge in (price.since, price.until) if since < edge < until}
-    moments, total = [since, *sorted(edges), until], 0.0
+    moments, total = _moments(sites, since, until), 0.0
     for begin, end in zip(moments, moments[1:], strict=False):
         each = fleet_usd_per_h(fleet, begin) if site is None else site_usd_per_h(fleet, site, begin)
         if each is None:
             return None
         total += each * (end - begin) / H_S
     return total
+
+
+def _moments(sites: Iterable[Site], since: float, until: float) -> list[float]:
+    """since, every moment between at which a price changes, until."""
+    edges = {edge for site in sites for price in site.prices for edge in (price.since, price.until) if edge is not None}
+    return [since, *sorted(edge for edge in edges if since < edge < until), until]
 
 
 def usd_per_million_tokens(usd_an_hour: float | None, tokens_per_s: float | None) -> float | None:
@@ -124,9 +129,7 @@ def budget_ends_at(fleet: Fleet, site: Site, at: float) -> float | None:
     begin, end = month(at)
     if site.budget_usd_per_month is None:
         return None
-    edges = sorted({edge for price in site.prices for edge in (price.since, price.until) if begin < edge < end})
-    spent = 0.0
-    moments = [begin, *edges, end]
+    spent, moments = 0.0, _moments((site,), begin, end)
     for start, stop in zip(moments, moments[1:], strict=False):
         each = site_usd_per_h(fleet, site, start)
         if each is None:

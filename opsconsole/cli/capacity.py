@@ -1,0 +1,67 @@
+"""The command `capacity`: what is left, when it ends, what it costs, and what would be so after a change; and the same beside listings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from opsconsole.cli.output import CommandError, Exit, print_data, print_json
+from opsconsole.cli.session import locate, open_session, tell_silent
+from opsconsole.core.amounts import amount_of
+
+if TYPE_CHECKING:
+    from opsconsole.cli.root import Settings
+    from opsconsole.core.fleet import Fleet
+    from opsconsole.core.learned import Learned
+
+TOKENS_MOST = 1e18
+
+
+class Tokens(click.ParamType):
+    """An amount of tokens such as 20T."""
+
+    name = "tokens"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        amount = amount_of(value) if isinstance(value, str) else value
+        if amount is None or not 0 < amount <= TOKENS_MOST:
+            self.fail(f"{value!r} is no amount of tokens; write a number with K, M, G, T or P behind it, such as 20T", param, ctx)
+        return amount
+
+
+@click.command()
+@click.option("--what-if", "what_if", metavar="EXPR", default="", help="After a change: 'lose site ams1', 'surge 30%', 'cap ams1 400', ...")
+@click.option("--target-tokens-per-day", "target", type=Tokens(), metavar="N", help="What so many a day would need, such as 20T.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.pass_obj
+def capacity(settings: Settings, what_if: str, target: float | None, as_json: bool) -> int:
+    """Headroom, shortfall, time to saturation, stranded GPUs, power and money.
+
+    --what-if takes one change, or several with commas between: lose node|rack|site|provider NAME (a rack as SITE/RACK), surge [MODEL] 30%,
+    price CHIP +20% [at SITE], cap NODE|SITE W (each GPU), budget SITE -10%, add K nodes CHIP [at SITE].
+    """
+    from opsconsole.cli.forecast import capacity_lines
+    from opsconsole.core.outlook import outlook, outlook_json
+    from opsconsole.core.whatif import WhatIfError
+
+    with open_session(settings) as session:
+        fleet = session.first_fleet()
+    try:
+        now, then = outlook(fleet, learned_of(settings, fleet), what_if, target)
+    except WhatIfError as error:
+        raise CommandError(str(error), Exit.USAGE) from None
+    told = outlook_json(now, then)
+    if as_json:
+        print_json(told)
+    else:
+        print_data("\n".join(capacity_lines(told)))
+    return tell_silent(fleet, list(range(len(fleet.roster.nodes))))
+
+
+def learned_of(settings: Settings, fleet: Fleet) -> Learned:
+    """What the history of the state directory teaches about a fleet."""
+    from opsconsole.control.learned import learn
+    from opsconsole.control.places import history_path
+
+    return learn(history_path(locate(settings)[1]), fleet)
