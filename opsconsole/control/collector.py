@@ -22,6 +22,7 @@ from opsconsole import __version__
 from opsconsole.config import Config, ConfigError, NodeSpec, read_config
 from opsconsole.control import places
 from opsconsole.control.extensions import load_plugins, moves_streams, open_router, spec_for
+from opsconsole.control.past import Past
 from opsconsole.control.patience import loop_for
 from opsconsole.control.perform import Performer
 from opsconsole.control.router import Keeper
@@ -103,7 +104,8 @@ async def _watch(
     keeper = _keeper(config, plugins, state_dir, lambda: performer.withheld, lambda routed: watch.emit(routed))
     performer = Performer(_sender(config, plugins, links, note), note, audit, journal, keeper.confirm_out)
     await performer.recover()
-    counter = Counter(performer, _series_reader(state_dir), _about(config))
+    past = Past(places.history_path(state_dir))
+    counter = Counter(performer, past.series, _about(config))
 
     def publish(fleet: Fleet) -> None:
         performer.saw(fleet)
@@ -127,6 +129,7 @@ async def _watch(
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await performer.close()
+        await past.close()
         socket_path.unlink(missing_ok=True)
 
 
@@ -207,19 +210,6 @@ def _links(config: Config) -> tuple[list[Link], Any]:
             await closer()
 
     return links, close
-
-
-def _series_reader(state_dir: Path) -> Any:
-    async def read(**query: Any) -> Any:
-        from opsconsole.history.samples import Reader
-
-        def series() -> Any:
-            with contextlib.closing(Reader(places.history_path(state_dir))) as reader:
-                return reader.series(**query)
-
-        return await asyncio.to_thread(series)
-
-    return read
 
 
 async def _until_told(counter: Counter, watching: asyncio.Task, until_idle: bool) -> None:
