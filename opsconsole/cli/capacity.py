@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from opsconsole.core.learned import Learned
 
 TOKENS_MOST = 1e18
+LEARN_AGAIN_S = 60.0
 
 
 class Tokens(click.ParamType):
@@ -57,6 +58,28 @@ def capacity(settings: Settings, what_if: str, target: float | None, as_json: bo
     else:
         print_data("\n".join(capacity_lines(told)))
     return tell_silent(fleet, list(range(len(fleet.roster.nodes))))
+
+
+def with_headroom(settings: Settings, name: str, fleet: Fleet, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of models or sites with their figures of `capacity` beside; others as they are."""
+    if name not in ("models", "sites"):
+        return rows
+    from opsconsole.core.headroom import MODEL_FIELDS, SITE_FIELDS, headroom_json
+
+    told = headroom_json(fleet, _learned_lately(settings, fleet), name)
+    nothing = dict.fromkeys(MODEL_FIELDS if name == "models" else SITE_FIELDS)
+    return [row | told.get(row["name"], nothing) for row in rows]
+
+
+_lately: dict[str, Learned] = {}
+"""What was learned last, for LEARN_AGAIN_S: a listing that is watched asks every second."""
+
+
+def _learned_lately(settings: Settings, fleet: Fleet) -> Learned:
+    known = _lately.get("learned")
+    if known is None or not 0 <= fleet.at - known.until < LEARN_AGAIN_S:
+        known = _lately["learned"] = learned_of(settings, fleet)
+    return known
 
 
 def learned_of(settings: Settings, fleet: Fleet) -> Learned:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from opsconsole.cli.capacity import with_headroom
 from opsconsole.cli.listings import LISTINGS, Row, status_lines
 from opsconsole.cli.output import CommandError, Exit, narrate, print_data, print_json
 from opsconsole.cli.session import open_session, tell_silent
@@ -30,7 +31,7 @@ Show = Callable[[Fleet, Filter, bool], list[int]]
 def show(settings: Settings, name: str, expression: str, site: str | None, as_json: bool, watch: bool) -> int:
     """Shows what the command `name` is about, of what the expression chooses; returns the exit code. Raises CommandError."""
     chosen = _filter(expression, site)
-    once = _refusing_unknown(name, _show_status if name == "status" else _show_listing(name))
+    once = _refusing_unknown(name, _show_status if name == "status" else _show_listing(name, settings))
     if watch:
         return _watch(settings, once, chosen, as_json)
     with open_session(settings) as session:
@@ -84,11 +85,11 @@ def _show_again(fleet: Fleet, once: Show, chosen: Filter, as_json: bool) -> None
         print_data("")
 
 
-def _show_listing(name: str) -> Show:
+def _show_listing(name: str, settings: Settings) -> Show:
     listing = LISTINGS[name]
 
     def once(fleet: Fleet, chosen: Filter, as_json: bool) -> list[int]:
-        rows = listing.rows(fleet, chosen, not as_json)
+        rows = with_headroom(settings, name, fleet, listing.rows(fleet, chosen, not as_json))
         if as_json:
             print_json({"at": at_text(fleet.at), name: rows})
         else:

@@ -57,7 +57,8 @@ class _Lesson:
         self.known = reader.workers_known()
 
     def learned(self) -> Learned:
-        recent = self._table("worker", WORKER_SERIES, max(self.since, self.now - RECENT_S), RECENT_STEPS, len(self.known))
+        since = max(self.since, self.now - RECENT_S)
+        recent = self._table("worker", WORKER_SERIES, since, self._step_s(since, RECENT_STEPS, len(self.known)))
         kinds, values = self._kinds(recent.entities), recent.values
         times, demand = self._demand()
         served = lessons.summed([None if kind is None else kind[0] for kind in kinds], values["tokens_per_s"])
@@ -76,10 +77,13 @@ class _Lesson:
         ahead = age_text(seen_s * lessons.AHEAD_SHARE)
         return f"only {age_text(seen_s)} of history: no season of the day is known, forecasts see {ahead} ahead"
 
-    def _table(self, kind: str, columns: tuple[str, ...], since: float, steps: int, entities: int) -> _Tables:
-        """Up to the last whole step: the one under way would be a mean of less."""
+    def _step_s(self, since: float, steps: int, entities: int) -> float:
+        """The shortest with which there are no more steps than that, and no more values than VALUES_LIMIT."""
         steps = max(min(steps, VALUES_LIMIT // max(entities, 1)), STEPS_LEAST)
-        step_s = float(next((step for step in STEPS_S if (self.now - since) / step <= steps), STEPS_S[-1]))
+        return float(next((step for step in STEPS_S if (self.now - since) / step <= steps), STEPS_S[-1]))
+
+    def _table(self, kind: str, columns: tuple[str, ...], since: float, step_s: float) -> _Tables:
+        """Up to the last whole step: the one under way would be a mean of less."""
         since, until = (np.floor(moment / step_s) * step_s for moment in (since, self.now))
         found = self.reader.table(tuple(f"{kind}.{name}" for name in columns), since, max(until - 1.0, since), step_s)
         told = {name: lessons.in_steps(np.asarray(found.times, float), found.values[f"{kind}.{name}"], step_s) for name in columns}
@@ -91,7 +95,7 @@ class _Lesson:
 
     def _demand(self) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """tokens/s that each configured model was asked for over all that is kept."""
-        table = self._table("model", ("tokens_per_s", "requests_per_s", "queue_depth"), self.since, LONG_STEPS, 1)
+        table = self._table("model", ("tokens_per_s", "requests_per_s", "queue_depth"), self.since, self._step_s(self.since, LONG_STEPS, 1))
         configured = {model.name for model in self.fleet.roster.models}
         tokens, requests, queue = (table.values[name] for name in ("tokens_per_s", "requests_per_s", "queue_depth"))
         return table.times, {
@@ -101,14 +105,14 @@ class _Lesson:
 
     def _power(self) -> dict[str, Any]:
         """W of each site's GPUs as they will be, by all that is kept."""
-        table = self._table("site", ("power_w",), self.since, LONG_STEPS, 1)
+        table = self._table("site", ("power_w",), self.since, self._step_s(self.since, LONG_STEPS, 1))
         return lessons.forecasts(table.times, dict(zip(table.entities, table.values["power_w"], strict=True)))
 
     def _energy_and_caps(self, recent: _Tables) -> tuple[dict, dict]:
         """Of the workers that are there now and share their GPUs with none: only of them it is known which GPUs they hold."""
         rows = self._alone(recent.entities)
         since = float(recent.times[0]) if len(recent.times) else self.now
-        gpus = self._table("gpu", ("power_w", "power_limit_w"), since, len(recent.times), 1)
+        gpus = self._table("gpu", ("power_w", "power_limit_w"), since, recent.step_s)
         place = {entity: row for row, entity in enumerate(gpus.entities)}
         held = {row: [place[name] for name in names if name in place] for row, names in rows.items()}
         held = {row: found for row, found in held.items() if found and len(found) == len(rows[row])}

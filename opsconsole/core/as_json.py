@@ -175,11 +175,12 @@ def sites_json(fleet: Fleet) -> list[Row]:
 
 
 def site_json(fleet: Fleet, site: Site) -> Row:
-    """One site: power_w is what the GPUs of its answering nodes draw, feed_power_w that times PUE, to hold against the feed's budget."""
+    """One site: power_w is what the GPUs of its answering nodes draw, feed_power_w that, with the nodes' rest, times PUE, to hold against
+    the feed's budget."""
     rows = np.array([row for row, node in enumerate(fleet.roster.nodes) if node.site == site.name], dtype=np.int64)
     heard = rows[fleet.answering[rows]]
     sums = _sums(fleet, heard)
-    feed_w = None if sums["power_w"] is None else _plain(sums["power_w"] * (site.pue or 1.0))
+    feed_w = None if sums["power_w"] is None else _plain((sums["power_w"] + len(heard) * (site.node_overhead_w or 0.0)) * (site.pue or 1.0))
     return {
         "name": site.name, "provider": site.provider, "nodes": len(rows), "nodes_answering": len(heard),
         "gpus": int(gpu_counts(fleet.roster)[rows].sum()),

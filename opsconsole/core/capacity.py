@@ -14,9 +14,13 @@ from opsconsole.core.fleet import Fleet, Model, Site, Worker
 from opsconsole.core.learned import NOTHING_LEARNED, Learned
 from opsconsole.core.money import gpu_prices, held_usd_per_h, usd_per_million_tokens
 from opsconsole.core.power import allowed_w, at_site, pue_of, reckoned_w, rises_w
+from opsconsole.core.rates import Rate
 from opsconsole.core.room import GONE, free_gpus, places_of_nodes, room_of_gpus
-from opsconsole.core.serving import Serving
+from opsconsole.core.serving import Kind, Serving
 from opsconsole.core.stranded import Stranded, stranded
+
+DEMAND_SWAY = 0.1
+"""By so much what is asked for may move within the minutes that a change takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,17 @@ class ModelCapacity:
         return self.demand_tokens_per_s / self.capacity_tokens_per_s
 
     @property
+    def expected(self) -> tuple[float, float, float] | None:
+        """tokens/s that will be served, and between which two: what is asked for as far as it can be served. The band is that of the
+        capacity (twice its spread) and DEMAND_SWAY of what is asked for. None as load."""
+        if self.demand_tokens_per_s is None or self.capacity_tokens_per_s is None:
+            return None
+        reach = 2.0 * (self.spread or 0.0)
+        mean, low, high = (min(self.demand_tokens_per_s * (1 + sign * DEMAND_SWAY), self.capacity_tokens_per_s * (1 + sign * reach))
+                           for sign in (0, -1, 1))
+        return mean, low, high
+
+    @property
     def free_tokens_per_s(self) -> float | None:
         """What its ready workers could serve beside; below 0: what they lack."""
         if self.demand_tokens_per_s is None or self.capacity_tokens_per_s is None:
@@ -70,22 +85,22 @@ class GpuCounts:
 
     total: int
     serving: int
-    """Held by a worker."""
+    """Held by a worker on a node that answers."""
     free: int
     """Idle, and a worker may take them."""
     stranded: int
     """Idle, and none may."""
     unheard: int
-    """On nodes that do not answer and hold no worker that we know of."""
+    """On nodes that do not answer."""
 
 
 class Capacity:
-    """One look at a fleet. demand: tokens/s by model in place of what is seen; pace: as in Serving."""
+    """One look at a fleet. demand: tokens/s by model in place of what is seen; pace and now: as in Serving."""
 
     def __init__(self, fleet: Fleet, learned: Learned = NOTHING_LEARNED, demand: Mapping[str, float] | None = None,
-                 pace: np.ndarray | None = None) -> None:
+                 pace: np.ndarray | None = None, now: Mapping[Kind, Rate] | None = None) -> None:
         self.fleet, self.learned, self._demand = fleet, learned, demand or {}
-        self.serving = Serving(fleet, learned, pace)
+        self.serving = Serving(fleet, learned, pace, now)
         self._room = room_of_gpus(fleet, {})
         self._prices = gpu_prices(fleet)
 
@@ -112,7 +127,7 @@ class Capacity:
         lost = sum(one.gpus for one in self.stranded if site is None or one.site == site.name)
         answering = fleet.answering[fleet.roster.gpu_node] if len(here) else here
         idle = int((here & ~held & answering).sum())
-        return GpuCounts(int(here.sum()), int((here & held).sum()), idle - lost, lost, int((here & ~held & ~answering).sum()))
+        return GpuCounts(int(here.sum()), int((here & held & answering).sum()), idle - lost, lost, int((here & ~answering).sum()))
 
     def usd_per_h(self, rows: np.ndarray) -> float | None:
         """What GPUs cost an hour, by their rows; None where one has no price."""

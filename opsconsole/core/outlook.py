@@ -60,7 +60,7 @@ def outlook(
         assumed += how
     if scene:
         asked = {name: tokens * scene.surge.get(name, 1.0) for name, tokens in asked.items()}
-    then = Capacity(scene.fleet if scene else fleet, learned, asked, scene.pace if scene else None)
+    then = Capacity(scene.fleet if scene else fleet, learned, asked, scene.pace if scene else None, now.capacity.serving.now)
     return now, Outlook(then, tuple(assumed))
 
 
@@ -80,19 +80,19 @@ def figures(look: Outlook) -> Row:
     fleet = capacity.fleet
     per_h, today = fleet_usd_per_h(fleet), midnight(fleet.at)
     counts = capacity.gpus()
-    mw = _plain(sum(drawn_w(fleet, site) for site in fleet.roster.sites) / 1e6, 6) if fleet.roster.sites else None
+    mw = plain(sum(drawn_w(fleet, site) for site in fleet.roster.sites) / 1e6, 6) if fleet.roster.sites else None
     return {
         "gpus": {name: getattr(counts, name) for name in ("total", "serving", "free", "stranded", "unheard")},
         "gpus_needed": need.total("needed"), "gpus_short": need.total("short"), "racks_short": need.racks_short,
-        "mw_needed": _plain(need.mw_needed, 6), "mw_drawn": mw,
-        "usd_per_day": _plain(need.usd_per_day), "usd_per_h_rented": _plain(per_h),
-        "usd_today": _plain(bill_usd(fleet, today, fleet.at)), "usd_today_projected": _plain(bill_usd(fleet, today, today + DAY_S)),
-        "idle_usd_per_h": _plain(capacity.idle_usd_per_h), "stranded_usd_per_h": _plain(capacity.stranded_usd_per_h),
+        "mw_needed": plain(need.mw_needed, 6), "mw_drawn": mw,
+        "usd_per_day": plain(need.usd_per_day), "usd_per_h_rented": plain(per_h),
+        "usd_today": plain(bill_usd(fleet, today, fleet.at)), "usd_today_projected": plain(bill_usd(fleet, today, today + DAY_S)),
+        "idle_usd_per_h": plain(capacity.idle_usd_per_h), "stranded_usd_per_h": plain(capacity.stranded_usd_per_h),
         "models": [model_figures(look, model) for model in capacity.models],
         "sites": [site_figures(look, site) for site in fleet.roster.sites],
         "stranded": [{
             "reason": one.reason, "site": one.site, "node": one.node or None, "chip": one.chip, "gpus": one.gpus, "text": one.text,
-            "mend": one.mend, "usd_per_h": _plain(one.usd_per_h),
+            "mend": one.mend, "usd_per_h": plain(one.usd_per_h),
         } for one in capacity.stranded],
         "saturation": [saturation_json(one) for one in look.saturation],
         "assumptions": list(look.assumptions),
@@ -101,8 +101,8 @@ def figures(look: Outlook) -> Row:
 
 def saturation_json(one: Saturation) -> Row:
     return {
-        "kind": one.kind, "name": one.subject, "load_pct": _pct(one.load), "full_in_s": _plain(one.full_in_s), "ends": one.ends or None,
-        "ends_in_s": _plain(one.in_s), "ends_in_s_earliest": _plain(one.earliest_s), "horizon_s": _plain(one.horizon_s), "text": one.text,
+        "kind": one.kind, "name": one.subject, "load_pct": pct(one.load), "full_in_s": plain(one.full_in_s), "ends": one.ends or None,
+        "ends_in_s": plain(one.in_s), "ends_in_s_earliest": plain(one.earliest_s), "horizon_s": plain(one.horizon_s), "text": one.text,
         "mend": one.mend or None,
     }
 
@@ -115,18 +115,19 @@ def model_figures(look: Outlook, model: ModelCapacity) -> Row:
     least = min((model.load or 1.0) / FULL_SHARE, 1.0)
     caps = {chip: best_cap(points, least) for (name, chip), points in learned.caps.items() if name == model.name}
     return {
-        "name": model.name, "ready": model.ready, "served_tokens_per_s": _plain(model.demand.served_tokens_per_s),
-        "demand_tokens_per_s": _plain(model.demand_tokens_per_s), "capacity_tokens_per_s": _plain(model.capacity_tokens_per_s),
-        "capacity_spread_pct": _pct(model.spread), "samples": model.samples, "free_tokens_per_s": _plain(model.free_tokens_per_s),
-        "load_pct": _pct(model.load), "limit": model.limit or None,
-        "addable_workers": model.addable_workers, "addable_tokens_per_s": _plain(model.addable_tokens_per_s),
-        "tokens_today": _plain(learned.tokens_today.get(model.name), 0), "tokens_per_day": _plain(known.tokens_per_day, 0),
+        "name": model.name, "ready": model.ready, "served_tokens_per_s": plain(model.demand.served_tokens_per_s),
+        "demand_tokens_per_s": plain(model.demand_tokens_per_s), "capacity_tokens_per_s": plain(model.capacity_tokens_per_s),
+        "capacity_spread_pct": pct(model.spread), "samples": model.samples, "free_tokens_per_s": plain(model.free_tokens_per_s),
+        **dict(zip(("expected_tokens_per_s", "expected_low", "expected_high"), map(plain, model.expected or (None,) * 3), strict=True)),
+        "load_pct": pct(model.load), "limit": model.limit or None,
+        "addable_workers": model.addable_workers, "addable_tokens_per_s": plain(model.addable_tokens_per_s),
+        "tokens_today": plain(learned.tokens_today.get(model.name), 0), "tokens_per_day": plain(known.tokens_per_day, 0),
         "gpus_needed": dict(need.needed), "gpus_short": dict(need.short), "launches": need.launches,
-        "unmet_tokens_per_s": _plain(need.unmet_tokens_per_s),
-        "burn": [{"window_s": burn.window_s, "seen_s": burn.seen_s, "burn": _plain(burn.burn)} for burn in found],
-        "error_budget_left_pct": _pct(budget_left(found)), "error_budget_empty_in_s": _plain(empty_in_s(found)),
-        "usd_per_h": _plain(model.usd_per_h), "usd_per_million_tokens": _plain(model.usd_per_million_tokens),
-        "joules_per_token": {chip: _plain(one.joules_per_token) for (name, chip), one in sorted(energy.items()) if name == model.name},
+        "unmet_tokens_per_s": plain(need.unmet_tokens_per_s),
+        "burn": [{"window_s": burn.window_s, "seen_s": burn.seen_s, "burn": plain(burn.burn)} for burn in found],
+        "error_budget_left_pct": pct(budget_left(found)), "error_budget_empty_in_s": plain(empty_in_s(found)),
+        "usd_per_h": plain(model.usd_per_h), "usd_per_million_tokens": plain(model.usd_per_million_tokens),
+        "joules_per_token": {chip: plain(one.joules_per_token) for (name, chip), one in sorted(energy.items()) if name == model.name},
         "best_cap_w": {chip: point.cap_w for chip, point in sorted(caps.items()) if point is not None},
         "forecast": _forecast(learned, model.name),
     }
@@ -138,10 +139,10 @@ def _forecast(learned: Learned, model: str) -> Row | None:
         return None
     peak = int(ahead.mean.argmax())
     return {
-        "way": ahead.way, "horizon_s": _plain(ahead.horizon_s), "backtest_error_pct": _plain(ahead.error_pct),
-        "band_covered_pct": _plain(ahead.covered_pct), "samples": ahead.samples, "peak_at": at_text(float(ahead.times[peak])),
-        "peak_tokens_per_s": _plain(float(ahead.mean[peak])), "peak_tokens_per_s_low": _plain(float(ahead.low[peak])),
-        "peak_tokens_per_s_high": _plain(float(ahead.high[peak])),
+        "way": ahead.way, "horizon_s": plain(ahead.horizon_s), "backtest_error_pct": plain(ahead.error_pct),
+        "band_covered_pct": plain(ahead.covered_pct), "samples": ahead.samples, "peak_at": at_text(float(ahead.times[peak])),
+        "peak_tokens_per_s": plain(float(ahead.mean[peak])), "peak_tokens_per_s_low": plain(float(ahead.low[peak])),
+        "peak_tokens_per_s_high": plain(float(ahead.high[peak])),
     }
 
 
@@ -152,12 +153,12 @@ def site_figures(look: Outlook, site: Site) -> Row:
     return {
         "name": site.name, "provider": site.provider, "gpus": counts.total, "gpus_serving": counts.serving, "gpus_free": counts.free,
         "gpus_stranded": counts.stranded, "gpus_unheard": counts.unheard,
-        "drawn_w": _plain(drawn_w(fleet, site)), "capped_w": _plain(float(limits.sum()) * pue_of(site)),
-        "rated_w": _plain(float(fleet.roster.gpu_fact("power_max_w")[here].sum()) * pue_of(site)),
-        "overhead_w": _plain(overhead_w(fleet, site) * pue_of(site)), "pue": site.pue,
-        "power_budget_w": None if site.power_budget_kw is None else _plain(site.power_budget_kw * 1e3),
-        "usd_per_h": _plain(site_usd_per_h(fleet, site, fleet.at)), "usd_today": _plain(bill_usd(fleet, today, fleet.at, site)),
-        "budget_usd_per_month": _plain(site.budget_usd_per_month),
+        "drawn_w": plain(drawn_w(fleet, site)), "capped_w": plain(float(limits.sum()) * pue_of(site)),
+        "rated_w": plain(float(fleet.roster.gpu_fact("power_max_w")[here].sum()) * pue_of(site)),
+        "overhead_w": plain(overhead_w(fleet, site) * pue_of(site)), "pue": site.pue,
+        "power_budget_w": None if site.power_budget_kw is None else plain(site.power_budget_kw * 1e3),
+        "usd_per_h": plain(site_usd_per_h(fleet, site, fleet.at)), "usd_today": plain(bill_usd(fleet, today, fleet.at, site)),
+        "budget_usd_per_month": plain(site.budget_usd_per_month),
     }
 
 
@@ -166,19 +167,21 @@ def _learned(learned: Learned) -> Row:
         "since": at_text(learned.since) if learned.until else None, "until": at_text(learned.until) if learned.until else None,
         "note": learned.note or None,
         "rates": [{
-            "model": model, "chip": chip, "alpha_ms": _plain(1e3 * rate.alpha_s), "beta_ms": _plain(1e3 * rate.beta_s),
-            "spread_pct": _pct(rate.spread), "samples": rate.samples, "most_running": _plain(rate.most_running),
+            "model": model, "chip": chip, "alpha_ms": plain(1e3 * rate.alpha_s), "beta_ms": plain(1e3 * rate.beta_s),
+            "spread_pct": pct(rate.spread), "samples": rate.samples, "most_running": plain(rate.most_running),
         } for (model, chip), rate in sorted(learned.rates.items())],
-        "peak_over_mean": _plain(learned.peak_over_mean),
+        "peak_over_mean": plain(learned.peak_over_mean),
     }
 
 
-def _plain(value: float | None, digits: int = 3) -> float | int | None:
+def plain(value: float | None, digits: int = 3) -> float | int | None:
+    """A number as JSON has it; None for what is not known or not finite."""
     if value is None or not isfinite(value):
         return None
     return int(value) if value == int(value) else round(float(value), digits)
 
 
-def _pct(share: float | None) -> float | int | None:
-    return None if share is None else _plain(100.0 * share, 1)
+def pct(share: float | None) -> float | int | None:
+    """A share as a percentage."""
+    return None if share is None else plain(100.0 * share, 1)
 

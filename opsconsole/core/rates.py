@@ -39,7 +39,7 @@ class Rate:
     """Seconds that each running request adds to a step."""
     spread: float
     """How far single readings lie from it: the middle 68 % are within this share of what it says (half the distance of the 16th and the
-    84th percentile of the residuals; one standard deviation were they normal)."""
+    84th percentile of the residuals; one standard deviation were they normal). NaN: from fewer than READINGS_LEAST."""
     samples: int
     most_running: float
     """Beyond this nothing was seen."""
@@ -66,15 +66,15 @@ class Rate:
         return min(found)
 
 
-def fit_rate(readings: Readings) -> Rate | None:
-    """The rate that readings show; None when they are too few to show one.
+def fit_rate(readings: Readings, least: int = READINGS_LEAST) -> Rate | None:
+    """The rate that readings show; None when they are fewer than `least`.
 
     Least squares of n / y = alpha + beta * n over the medians of up to BINS equal spans of n, each weighted by the root of its count, with
     neither below 0 (a worker that got faster the more it had to do has not been fitted but misread).
     """
     good = (readings.running >= RUNNING_LEAST) & (readings.tokens_per_s > 0)  # False for NaN
     running, given = readings.running[good], readings.tokens_per_s[good]
-    if len(running) < READINGS_LEAST:
+    if len(running) < max(least, 1):
         return None
     n, step_s, weight = _medians(running, running / given)
     alpha_s, beta_s = _line(n, step_s, weight)
@@ -83,7 +83,7 @@ def fit_rate(readings: Readings) -> Rate | None:
     elif alpha_s < 0:
         alpha_s, beta_s = 0.0, float(np.average(step_s / n, weights=weight))
     said = running / (alpha_s + beta_s * running)
-    low, high = np.percentile(given / said - 1.0, (16, 84))
+    low, high = np.percentile(given / said - 1.0, (16, 84)) if len(running) >= READINGS_LEAST else (np.nan, np.nan)
     return Rate(
         alpha_s, beta_s, float(high - low) / 2, len(running), float(running.max()),
         _latency_line(running, readings.itl_p95_ms[good]), _steps(running, readings.ttft_p95_ms[good]),

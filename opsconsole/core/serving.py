@@ -15,6 +15,12 @@ from opsconsole.core.speeds import Speeds, bandwidth_gb_s, chips_of
 
 BEYOND_SHARE = 1.25
 """A fitted line is followed so far past what was seen without a word."""
+BEYOND_SPREAD = 0.1
+"""What following it to twice as many running as were seen adds to the spread."""
+
+
+Kind = tuple[str, str]
+"""(model, chip)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +40,18 @@ class Served:
 class Serving:
     """Answers for one fleet and what was learned. `assumptions`: what the answers so far rest on beside measurements.
 
-    pace: (G,) share of their speed that a lowered power limit leaves GPUs; the slowest GPU of a worker sets its pace.
+    pace: (G,) share of their speed that a lowered power limit leaves GPUs; the slowest GPU of a worker sets its pace. now: rates that
+    were seen a moment ago, in place of those that this fleet's workers show.
     """
 
-    def __init__(self, fleet: Fleet, learned: Learned = NOTHING_LEARNED, pace: np.ndarray | None = None) -> None:
+    def __init__(
+        self, fleet: Fleet, learned: Learned = NOTHING_LEARNED, pace: np.ndarray | None = None, now: Mapping[Kind, Rate] | None = None,
+    ) -> None:
         self.fleet, self.learned, self.pace = fleet, learned, pace
         self.chips, self.speeds = chips_of(fleet.roster), Speeds(fleet)
         self.assumptions: dict[str, None] = {}
         self._models = {model.name: model for model in fleet.roster.models}
-        self._now: dict[tuple[str, str], Rate] | None = None
+        self._now = now
         self._known: dict[tuple[str, str], Served | None] = {}
 
     def of(self, model: Model, chip: str) -> Served | None:
@@ -83,12 +92,14 @@ class Serving:
         if running <= 0 and limit == "TTFT":
             running, limit = rate.running_within(model.slots, model.itl_p95_ms, None)
             self._assume(f"{model.name} on {chip}: TTFT was above its objective in every reading, so its {limit} are taken as its limit")
+        spread = rate.spread
         if running > rate.most_running * BEYOND_SHARE:
+            spread += BEYOND_SPREAD * (running / rate.most_running - 1.0)
             seen_to = f"nothing was seen above {rate.most_running:.1f} running"
             self._assume(f"{model.name} on {chip}: {seen_to}, the fitted line goes on to {running:.0f}")
         if seen:
-            self._assume(f"{model.name} on {chip}: {rate.samples} workers seen{seen}, no history")
-        return Served(rate.tokens_per_s(running), rate.spread, running, limit, rate.samples)
+            self._assume(f"{model.name} on {chip}: {rate.samples} worker{'s' * (rate.samples != 1)} seen{seen}, no history")
+        return Served(rate.tokens_per_s(running), None if spread != spread else spread, running, limit, rate.samples)
 
     def _compared(self, model: Model, chip: str, other: str, rates: Mapping[tuple[str, str], Rate]) -> Served:
         """As much as decoding reads memory faster; latencies likewise (see core.speeds)."""
@@ -114,7 +125,7 @@ class Serving:
 
 
 def rates_now(fleet: Fleet) -> dict[tuple[str, str], Rate]:
-    """Fitted to the ready workers of one moment, by (model, chip)."""
+    """Fitted to the ready workers of one moment, by (model, chip): one of them is enough, for it tells more than another chip would."""
     chips, found = chips_of(fleet.roster), {}
     workers: dict[tuple[str, str], list[Worker]] = {}
     for worker in fleet.heard_workers:
@@ -122,7 +133,7 @@ def rates_now(fleet: Fleet) -> dict[tuple[str, str], Rate]:
         if worker.state == "READY" and row is not None:
             workers.setdefault((worker.model, chips[row]), []).append(worker)
     for key, group in workers.items():
-        rate = fit_rate(Readings(*(_column(group, name) for name in ("running", "tokens_per_s", "itl_p95_ms", "ttft_p95_ms"))))
+        rate = fit_rate(Readings(*(_column(group, name) for name in ("running", "tokens_per_s", "itl_p95_ms", "ttft_p95_ms"))), 1)
         if rate is not None:
             found[key] = rate
     return found

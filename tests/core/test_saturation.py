@@ -112,7 +112,7 @@ def test_gpus_are_counted_once_and_add_up():
     assert (counts.total, counts.serving, counts.free, counts.stranded, counts.unheard) == (12, 2, 10, 0, 0)
     lost = replace(fleet, reach=np.array([0, 0, 3], np.int8))
     counts = Capacity(lost).gpus()
-    assert (counts.serving, counts.free, counts.unheard) == (2, 6, 4)
+    assert (counts.serving, counts.free, counts.unheard) == (2, 6, 4) and sum((counts.serving, counts.free, counts.unheard)) == counts.total
 
 
 def test_unknown_is_not_zero():
