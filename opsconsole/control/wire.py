@@ -16,8 +16,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from opsconsole.core.fleet import Alarm, Cordoned, Fleet, Model, NodeFacts, Policy, Price, Process, Roster, Site, Worker
+from opsconsole.core.fleet import Alarm, Cordoned, Fleet, Model, NodeFacts, Policy, Process, Roster, Site, Worker
 from opsconsole.core.run import Run, StepRun
+from opsconsole.core.site import Price
 from opsconsole.core.steps import (
     Cap,
     Change,

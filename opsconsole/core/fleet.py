@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby, pairwise
 from operator import attrgetter
-from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
+from opsconsole.core.site import Site
 from opsconsole.protocol import GPU_COLUMNS, NODE_COLUMNS
 
 LIVE, STALE, HUNG, UNREACHABLE, AUTH_FAILED, HOST_KEY_CHANGED, NO_DRIVER, NO_PYTHON, HOST_KEY_UNKNOWN, CONNECTING = range(10)
@@ -31,37 +31,6 @@ HEADLINES = ("ttft_p95_ms", "queue_depth", "requests_per_s", "util_pct", "power_
 """The six headline figures, rows of `Fleet.trend`."""
 TREND_LENGTH = 300
 """Ticks (seconds) that `Fleet.trend` remembers."""
-
-
-class Price(NamedTuple):
-    """What a GPU of a chip costs at a site while the entry holds. kind: on-demand, reserved or spot."""
-
-    chip: str
-    kind: str
-    usd_per_gpu_hour: float
-    gpus: int = 0
-    """How many are had at it; 0: all that no other entry covers."""
-    since: float | None = None
-    """Epoch seconds; None: it always held."""
-    until: float | None = None
-    """Epoch seconds; from then on it holds no more. None: no end is known."""
-
-    def holds(self, at: float) -> bool:
-        return (self.since is None or self.since <= at) and (self.until is None or at < self.until)
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    name: str
-    provider: str = ""
-    power_budget_kw: float | None = None
-    pue: float | None = None
-    price_per_gpu_hour: dict[str, float] = field(default_factory=dict)
-    """USD an hour by chip, where no entry of `prices` holds."""
-    prices: tuple[Price, ...] = ()
-    node_overhead_w: float | None = None
-    """What each node draws beside its GPUs (processors, fans, network), before PUE."""
-    budget_usd_per_month: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from opsconsole.core.learned import NOTHING_LEARNED, Learned
 from opsconsole.core.money import budget_ends_at
 from opsconsole.core.power import allowed_w, at_site, draws_w, falls_w, overhead_w, pue_of
 from opsconsole.core.situation import FULL_SHARE
+from opsconsole.core.speeds import chips_of
 from opsconsole.core.wording import age_text, count_text, number_text
 
 KV_FULL_PCT = 95.0
@@ -43,6 +44,8 @@ class Saturation:
     text: str
     mend: str
     """A command that plans what helps; "" when nothing needs to be done."""
+    limit: str = ""
+    """What limits the ready workers of a model: slots, ITL, TTFT or KV cache; "" for a site, or when nothing is ready."""
 
 
 def saturation(fleet: Fleet, learned: Learned = NOTHING_LEARNED, capacity: Capacity | None = None) -> tuple[Saturation, ...]:
@@ -57,15 +60,19 @@ def _soonest(one: Saturation) -> float:
 
 
 class _Growth:
-    """How demand grows against now: (H,) factors from the forecasts of some models, weighted by what each is asked for."""
+    """How demand grows against now: (H,) factors from the forecasts of some models. weights: tokens/s of each that are meant here; a
+    model without a forecast, or that is asked for nothing now, tells nothing."""
 
-    def __init__(self, learned: Learned, at: float, weights: Mapping[str, float]) -> None:
-        known = {model: learned.demand[model] for model, weight in weights.items() if model in learned.demand and weight > 0}
-        self.at, self.times = at, max((one.times for one in known.values()), key=len, default=np.zeros(0))
-        total = sum(weights[model] for model in known)
+    def __init__(self, capacity: Capacity, weights: Mapping[str, float]) -> None:
+        now = {model.name: model.demand_tokens_per_s for model in capacity.models}
+        ahead = capacity.learned.demand
+        known = {name: weight / now[name] for name, weight in weights.items() if name in ahead and weight > 0 and now.get(name)}
+        total = sum(weights[name] for name in known)
+        self.at = capacity.fleet.at
+        self.times = max((ahead[name].times for name in known), key=len, default=np.zeros(0))
         self.mean, self.high = (
-            sum(np.interp(self.times, one.times, getattr(one, edge)) for one in known.values()) / total if total else np.zeros(0)
-            for edge in ("mean", "high")
+            sum(share * np.interp(self.times, ahead[name].times, getattr(ahead[name], edge)) for name, share in known.items()) / total
+            if known else np.zeros(0) for edge in ("mean", "high")
         )
 
     @property
@@ -92,7 +99,7 @@ class _Growth:
 
 def _of_model(capacity: Capacity, model: ModelCapacity) -> Saturation:
     asked, has = model.demand_tokens_per_s, model.capacity_tokens_per_s
-    growth = _Growth(capacity.learned, capacity.fleet.at, {model.name: asked or 0.0})
+    growth = _Growth(capacity, {model.name: asked or 0.0})
     if asked is None or has is None:
         return Saturation("model", model.name, None, None, "", None, None, growth.horizon_s,
                           f"{model.name}: what it is asked for or can serve is not known", "")
@@ -106,33 +113,30 @@ def _of_model(capacity: Capacity, model: ModelCapacity) -> Saturation:
     in_s, earliest_s = growth.when(every)
     ends = ends if earliest_s is not None or in_s is not None else ""
     load = 1.0 / ready if ready > 0 else inf
-    what = "KV cache" if by_memory < by_slots else model.limit or "workers"
+    what = "KV cache" if by_memory < by_slots else model.limit
     mend = _launch(capacity, model, asked * growth.most) if load > FULL_SHARE or full_s is not None else ""
     text = _model_text(model, load, what, full_s, ends, in_s, growth.horizon_s)
-    return Saturation("model", model.name, load, full_s, ends, in_s, earliest_s, growth.horizon_s, text, mend)
+    return Saturation("model", model.name, load, full_s, ends, in_s, earliest_s, growth.horizon_s, text, mend, what)
 
 
 def _model_text(model: ModelCapacity, load: float, what: str, full_s: float | None, ends: str, in_s: float | None, horizon_s: float) -> str:
-    asked = f"{model.name} is asked for {count_text(model.demand_tokens_per_s)} of {count_text(model.capacity_tokens_per_s)} tokens/s"
+    asked = f"asked for {count_text(model.demand_tokens_per_s)} of {count_text(model.capacity_tokens_per_s)} tokens/s"
+    full = f"{number_text(100 * load)} % full"
     if not model.ready:
-        return f"{asked}: no worker is ready" if model.demand_tokens_per_s else f"{model.name} has no ready worker and is not asked for"
-    if full_s == 0:
-        first = f"its {model.ready} ready workers are full ({what})"
-    elif full_s is not None:
-        first = f"its {model.ready} ready workers are full in {age_text(full_s)} ({what})"
+        return f"{model.name}: no worker is ready, {asked}" if model.demand_tokens_per_s else f"{model.name}: no worker, and not asked for"
+    if full_s is not None:
+        when = "now" if full_s == 0 else f"in {age_text(full_s)}"
+        first = f"its {model.ready} ready workers are full {when} ({what}); {asked}"
     elif horizon_s:
-        first = f"{number_text(100 * load)} % full, not more than that for {age_text(horizon_s)}" if load > 1 else (
-            f"{number_text(100 * load)} % full and not full within {age_text(horizon_s)}")
+        first = f"{full}, {'not more than that for' if load > 1 else 'not full within'} {age_text(horizon_s)}; {asked}"
     else:
-        first = f"{number_text(100 * load)} % full; no history yet to tell when"
-    last = ""
-    if ends:
-        last = f"; with all that is free taken, {ends} {_ends_text(in_s)}"
-    return f"{asked}: {first}{last}"
+        first = f"{full}; {asked}; no history yet to tell when it is full"
+    return f"{model.name}: {first}" + (f"; with all that is free taken, {ends} {_ends_text(ends, in_s)}" if ends else "")
 
 
-def _ends_text(in_s: float | None) -> str:
-    return "may end at the edge of what is foreseen" if in_s is None else "ends now" if in_s == 0 else f"ends in {age_text(in_s)}"
+def _ends_text(what: str, in_s: float | None) -> str:
+    end = "end" if what == "GPUs" else "ends"
+    return "may end at the edge of what is foreseen" if in_s is None else f"{end} now" if in_s == 0 else f"{end} in {age_text(in_s)}"
 
 
 def _launch(capacity: Capacity, model: ModelCapacity, most_tokens_per_s: float) -> str:
@@ -156,7 +160,7 @@ def _of_site(capacity: Capacity, site: Site) -> Saturation:
     workers = [worker for worker in fleet.heard_workers if worker.state == "READY"
                and (row := fleet.roster.node_row.get(worker.node)) is not None and fleet.roster.nodes[row].site == site.name]
     given = {name: sum(worker.tokens_per_s or 0.0 for worker in workers if worker.model == name) for name in {w.model for w in workers}}
-    growth = _Growth(capacity.learned, at, given)
+    growth = _Growth(capacity, given)
     busy = sum(capacity.load_of_worker(worker) * len(rows_of(fleet, worker)) for worker in workers)
     held, free = sum(len(rows_of(fleet, worker)) for worker in workers), capacity.gpus(site).free
     kv = [worker.kv_used_pct for worker in workers if worker.kv_used_pct]
@@ -172,7 +176,7 @@ def _of_site(capacity: Capacity, site: Site) -> Saturation:
     load = max((1.0 / factor for factor in factors.values() if factor > 0), default=None)
     what = what if earliest_s is not None else ""
     return Saturation("site", site.name, load, in_s, what, in_s, earliest_s, growth.horizon_s,
-                      _site_text(site, what, in_s, load, growth.horizon_s), _site_mend(site, what))
+                      _site_text(site, what, in_s, load, growth.horizon_s), _site_mend(fleet, site, what, in_s))
 
 
 def _power_factor(fleet: Fleet, site: Site) -> float:
@@ -201,14 +205,18 @@ def _site_text(site: Site, what: str, in_s: float | None, load: float | None, ho
     full = f"{number_text(100 * load)} % full" if load is not None else "how full it is, is not known"
     if what and in_s is not None:
         of = {"power": f" ({number_text(site.power_budget_kw, 1)} kW)", "budget": f" ({number_text(site.budget_usd_per_month)} $ a month)"}
-        return f"{site.name}: {what}{of.get(what, '')} {_ends_text(in_s)}; {full}"
+        return f"{site.name}: {what}{of.get(what, '')} {_ends_text(what, in_s)}; {full}"
     seen = f"nothing ends within {age_text(horizon_s)}" if horizon_s else "no history yet to tell when something ends"
     return f"{site.name}: {full}; {seen}"
 
 
-def _site_mend(site: Site, what: str) -> str:
+def _site_mend(fleet: Fleet, site: Site, what: str, in_s: float | None) -> str:
+    if what == "power" and in_s != 0:
+        may_w = (allowed_w(fleet, site) or 0.0) / pue_of(site) - overhead_w(fleet, site)
+        return f"opsconsole cap {site.name} --watts {max(may_w, 0.0):.0f} --plan"
     if what == "power":
-        return f"opsconsole rebalance --objective power --plan or a lower cap: opsconsole cap {site.name} --watts W --plan"
+        return "opsconsole rebalance --objective power --plan"
     if what in ("GPUs", "memory"):
-        return "opsconsole capacity --what-if 'add 1 nodes CHIP'"
+        chips = [chip for node, chip in zip(fleet.roster.nodes, chips_of(fleet.roster), strict=True) if node.site == site.name and chip]
+        return f"opsconsole capacity --what-if 'add 1 node {max(sorted(set(chips)), key=chips.count)} at {site.name}'" if chips else ""
     return "opsconsole rebalance --objective cost --plan" if what == "budget" else ""

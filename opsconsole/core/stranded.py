@@ -10,7 +10,7 @@ import numpy as np
 from opsconsole.core.fleet import LIVE, Fleet, Model, Site
 from opsconsole.core.learned import NOTHING_LEARNED, Learned
 from opsconsole.core.money import gpu_prices
-from opsconsole.core.power import W_PER_KW, allowed_w, at_site, pue_of, reckoned_w, rises_w
+from opsconsole.core.power import W_PER_KW, allowed_w, at_site, overhead_w, pue_of, reckoned_w, rises_w
 from opsconsole.core.room import GONE, places_of_nodes, room_of_gpus
 from opsconsole.core.speeds import BANDWIDTH_GB_S, chips_of
 from opsconsole.core.targets import gpus_text
@@ -130,7 +130,7 @@ class _Finder:
 
 def _fair_w(fleet: Fleet, site: Site, asked_w: float) -> float:
     """W of all GPUs of a site together with which all of them fit under its budget."""
-    return min(asked_w, (allowed_w(fleet, site) or 0.0) / pue_of(site))
+    return min(asked_w, max((allowed_w(fleet, site) or 0.0) / pue_of(site) - overhead_w(fleet, site), 0.0))
 
 
 def _broken(finder: _Finder, row: int, gpus: list[int]) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from textual.keys import _character_to_key
 
 from opsconsole.tui import asking
 
-EVERYWHERE = ("fleet", "node", "workers", "plans")
+EVERYWHERE = ("fleet", "node", "workers", "plans", "capacity")
 LOOKING = ("fleet", "node", "workers")
 """Screens on which nodes or workers are chosen."""
 KEY_NAMES = {
@@ -96,6 +96,10 @@ ACTIONS: tuple[Action, ...] = (
     Action("node", ("2",), "node", "the chosen node", "views", lambda view: view.app.open_view("node")),
     Action("workers", ("3",), "workers", "models and their workers", "views", lambda view: view.app.open_view("workers"), footer=8),
     Action("plans", ("4",), "plans", "runs under way and past", "views", lambda view: view.app.open_view("plans"), footer=9),
+    Action("capacity", ("5",), "capacity", "what is left, when it ends, power and money", "views",
+           lambda view: view.app.open_view("capacity")),
+    Action("what-if", ("w",), "what if", "what would be so after a change, before any yes", "look",
+           lambda view: view.app.open_what_if(), screens=("capacity",), footer=3),
     Action("drain", ("D",), "drain", "take what is chosen out, no request is lost", "act", asking.drain, True, LOOKING, 5),
     Action("launch", ("L",), "launch", "start workers of a model", "act", asking.launch, True, footer=6),
     Action("rebalance", ("R",), "rebalance", "the fewest moves that help most", "act", asking.rebalance, True, footer=7),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import inspect
 import os
@@ -22,6 +23,7 @@ from opsconsole.core.fleet import Fleet
 from opsconsole.core.text import clean
 from opsconsole.tui.acting import Acting
 from opsconsole.tui.actions import Action, registry
+from opsconsole.tui.foresight import Foresight, Learn
 from opsconsole.tui.frame import Frame
 from opsconsole.tui.looks import LOOKS, Look, choose_look
 from opsconsole.tui.messages import FleetChanged
@@ -54,6 +56,8 @@ class Settings:
     keys: Mapping[str, str] = field(default_factory=dict)
     actor: str = ""
     """Who sits here, for the audit."""
+    learn: Learn | None = None
+    """What history teaches about a fleet; None: there is none."""
 
 
 class ConsoleApp(App[int], inherit_bindings=False):
@@ -77,6 +81,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self.notice = ""
         """What is to be said just now, in place of the keys."""
         self.acting = Acting(self)
+        self.foresight = Foresight(settings.learn)
         self._late: Fleet | None = None
         self._covered_at, self._problem = 0.0, -1
         for action in self.actions:
@@ -87,11 +92,12 @@ class ConsoleApp(App[int], inherit_bindings=False):
         return FleetScreen()
 
     def on_mount(self) -> None:
+        from opsconsole.tui.screens.capacity import CapacityScreen
         from opsconsole.tui.screens.node import NodeScreen
         from opsconsole.tui.screens.plans import PlansScreen
         from opsconsole.tui.screens.workers import WorkersScreen
 
-        for screen in (NodeScreen(), WorkersScreen(), PlansScreen()):
+        for screen in (NodeScreen(), WorkersScreen(), PlansScreen(), CapacityScreen()):
             self.install_screen(screen, screen.view_name)
         self.set_interval(1.0, self.tick)
         self.call_after_refresh(self._attach)
@@ -155,6 +161,13 @@ class ConsoleApp(App[int], inherit_bindings=False):
         if self.view is not None and self.view is self.screen:
             self.view.repaint(TopBar, AlarmStrip, StatusLine)
         self.run_worker(self.acting.tick(), exit_on_error=False)
+        if self.frame is not None and self.foresight.is_due(self.frame.fleet):
+            self.foresight.begin(self.frame.fleet)
+            self.run_worker(self._learn(self.frame.fleet), exit_on_error=False)
+
+    async def _learn(self, fleet: Fleet) -> None:
+        """Beside the loop, because it reads much of the history."""
+        self.foresight.learned = await asyncio.to_thread(self.foresight.learn, fleet)
 
     def _is_due(self) -> bool:
         return self.view is self.screen or self.frame is None or self.frame.fleet.at - self._covered_at >= COVERED_S
@@ -246,6 +259,17 @@ class ConsoleApp(App[int], inherit_bindings=False):
         from opsconsole.tui.screens.filter_prompt import FilterPrompt
 
         self.push_screen(FilterPrompt(self.sight.filter.text))
+
+    def open_what_if(self) -> None:
+        from opsconsole.tui.screens.what_if_prompt import WhatIfPrompt
+
+        self.push_screen(WhatIfPrompt(self.foresight.what_if))
+
+    def imagine(self, expression: str) -> None:
+        """Show on the capacity screen what would be so after a change."""
+        self.foresight.imagine(expression)
+        if self.view is not None:
+            self.view.repaint()
 
     def open_help(self) -> None:
         from opsconsole.tui.screens.help import HelpScreen

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,8 @@ def run_tui(config: Any, state_dir: Path, read_only: bool = False) -> int:
         print(f"opsconsole: {reason}", file=sys.stderr)
         return UNSUITABLE
     from opsconsole.control.identity import actor
+    from opsconsole.control.learned import learn
+    from opsconsole.control.places import history_path
     from opsconsole.control.session import AsyncSession
     from opsconsole.tui.actions import KeyConflict
     from opsconsole.tui.app import Settings
@@ -43,7 +46,7 @@ def run_tui(config: Any, state_dir: Path, read_only: bool = False) -> int:
     async def attach(on_fleet: Callable, on_lost: Callable) -> AsyncSession:
         return await AsyncSession.attach(config.path, state_dir, on_fleet, on_lost)
 
-    settings = Settings(config.fleet_name, config.environment, config.theme, config.keys, actor())
+    settings = Settings(config.fleet_name, config.environment, config.theme, config.keys, actor(), partial(learn, history_path(state_dir)))
     try:
         app = make_app(attach, settings, read_only)
     except KeyConflict as error:

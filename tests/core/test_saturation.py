@@ -44,7 +44,7 @@ def test_workers_fill_up_when_the_forecast_reaches_what_they_can_give():
     assert one.load == pytest.approx(0.5) and one.full_in_s == pytest.approx(1800, abs=61)
     # ten free GPUs would make it 4800, which is not foreseen
     assert one.ends == "" and one.in_s is None and one.horizon_s == pytest.approx(3600)
-    assert "its 2 ready workers are full in 30 min (slots)" in one.text
+    assert one.text.startswith("demo: its 2 ready workers are full in 30 min (slots); asked for 400 of 800 tokens/s")
     # 1200 at the end of the hour, each worker 400 and none to be fuller than 85 %: 1200 / 0.85 - 800 = 612, two more
     assert one.mend == "opsconsole launch demo --count 2 --plan"
 

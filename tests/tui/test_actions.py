@@ -59,11 +59,11 @@ async def test_every_action_is_in_help_and_does_something_where_it_is_bound() ->
             assert f"{action.name}" in text and shown(action.keys[0]) in text
         assert isinstance(app.screen.query_one(HelpBox), HelpBox)
         await press(pilot, "escape")
-        for screen in ("fleet", "node", "workers", "plans"):
+        for screen in ("fleet", "node", "workers", "plans", "capacity"):
             app.open_view(screen)
             await pilot.pause()
             for action in app.actions:
-                if action.id in ("quit", "fleet", "node", "workers", "plans", "open", "back") or screen not in action.screens:
+                if action.id in ("quit", "fleet", "node", "workers", "plans", "capacity", "open", "back") or screen not in action.screens:
                     continue
                 action.do(app.view)
                 await pilot.pause()
