@@ -15,7 +15,7 @@ from opsconsole.core.learned import NOTHING_LEARNED, Learned
 from opsconsole.core.money import gpu_prices, held_usd_per_h, usd_per_million_tokens
 from opsconsole.core.power import allowed_w, at_site, pue_of, reckoned_w, rises_w
 from opsconsole.core.rates import Rate
-from opsconsole.core.room import GONE, free_gpus, places_of_nodes, room_of_gpus
+from opsconsole.core.room import GONE, WHOLE, places_of_nodes, room_of_gpus
 from opsconsole.core.serving import Kind, Serving
 from opsconsole.core.stranded import Stranded, stranded
 
@@ -120,14 +120,19 @@ class Capacity:
 
     def gpus(self, site: Site | None = None) -> GpuCounts:
         """Of one site, or of the fleet."""
-        fleet = self.fleet
+        fleet, held = self.fleet, self._held
         here = np.ones(len(self._prices), bool) if site is None else at_site(fleet, site.name)
-        held = np.zeros(len(here), bool)
-        held[[row for worker in fleet.workers if worker.state not in GONE for row in rows_of(fleet, worker)]] = True
         lost = sum(one.gpus for one in self.stranded if site is None or one.site == site.name)
         answering = fleet.answering[fleet.roster.gpu_node] if len(here) else here
         idle = int((here & ~held & answering).sum())
         return GpuCounts(int(here.sum()), int((here & held & answering).sum()), idle - lost, lost, int((here & ~answering).sum()))
+
+    @cached_property
+    def _held(self) -> np.ndarray:
+        """Which GPUs a worker holds, (G,) bool."""
+        held = np.zeros(len(self._prices), bool)
+        held[[row for worker in self.fleet.workers if worker.state not in GONE for row in rows_of(self.fleet, worker)]] = True
+        return held
 
     def usd_per_h(self, rows: np.ndarray) -> float | None:
         """What GPUs cost an hour, by their rows; None where one has no price."""
@@ -136,8 +141,7 @@ class Capacity:
     @cached_property
     def idle_usd_per_h(self) -> float | None:
         """What all GPUs without a worker cost an hour; the stranded ones are among them."""
-        held = [row for worker in self.fleet.workers if worker.state not in GONE for row in rows_of(self.fleet, worker)]
-        return self.usd_per_h(np.setdiff1d(np.arange(len(self._prices)), held))
+        return self.usd_per_h(np.flatnonzero(~self._held))
 
     @property
     def stranded_usd_per_h(self) -> float | None:
@@ -174,16 +178,18 @@ class Capacity:
 
         In each site the places that give most tokens for a watt first, each GPU reckoned at its limit, until its power is used up.
         """
-        places = places_of_nodes(self.fleet, model, self._room)
-        rises, roster = rises_w(self.fleet), self.fleet.roster
+        places, roster = places_of_nodes(self.fleet, model, self._room), self.fleet.roster
+        # the mean rise of a node's GPUs with room stands for each of them
+        fitting_gpus = np.floor(self._room / model.gpu_share + WHOLE)
+        rise, count = (np.bincount(roster.gpu_node, weights=weights, minlength=len(roster.nodes))
+                       for weights in (fitting_gpus * rises_w(self.fleet), fitting_gpus))
+        rise_of_worker_w = (model.gpus * rise / np.maximum(count, 1.0)).tolist()
         spots: dict[str, list[tuple[float, float, int]]] = {}
         known = True
         for row in np.flatnonzero(places).tolist():
             one = self.serving.of(model, self.serving.chips[row])
             known &= one is not None
-            free = [roster.gpus_of(row).start + gpu for gpu in free_gpus(self.fleet, row, self._room, model.gpu_share)]
-            rise_w = float(np.mean(rises[free])) * model.gpus if free else 0.0
-            spots.setdefault(roster.nodes[row].site, []).append((rise_w, one.tokens_per_s if one else 0.0, int(places[row])))
+            spots.setdefault(roster.nodes[row].site, []).append((rise_of_worker_w[row], one.tokens_per_s if one else 0.0, int(places[row])))
         workers, tokens, limit = 0, 0.0, "GPUs"
         for name, here in spots.items():
             left_w = self._left_w(name)
