@@ -102,7 +102,8 @@ def _table(columns: Sequence[Column], rows: list[Row], empty: str) -> list[str]:
 def _summary(told: Row) -> list[str]:
     gpus = told["gpus"]
     unheard = f", {gpus['unheard']} not heard" if gpus["unheard"] else ""
-    short = f", {chips_text(told['gpus_short'])} short ({told['racks_short']} racks)" if told["gpus_short"] else ""
+    racks = f"{told['racks_short']} rack{'s' * (told['racks_short'] != 1)}"
+    short = f", {chips_text(told['gpus_short'])} short ({racks})" if told["gpus_short"] else ""
     needed = f"{number_text(told['mw_needed'], 4, 'MW')}, {usd_text(told['usd_per_day'])} a day"
     return [
         f"GPUs    {gpus['total']}: {gpus['serving']} serve, {gpus['free']} free, {gpus['stranded']} stranded{unheard}",

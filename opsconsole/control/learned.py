@@ -18,6 +18,7 @@ from opsconsole.core.wording import age_text
 from opsconsole.history.reader import Reader
 from opsconsole.history.schema import HistoryError
 
+LATELY_S = 60.0
 STEPS_S = (5, 10, 20, 60, 120, 300, 600, 1800, 3600, 7200)
 """Lengths of a step that tables are asked with: whole parts of an hour, or whole hours."""
 RECENT_S, LONG_S = 86400.0, 28 * 86400.0
@@ -60,10 +61,11 @@ class _Lesson:
         since = max(self.since, self.now - RECENT_S)
         recent = self._table("worker", WORKER_SERIES, since, self._step_s(since, RECENT_STEPS, len(self.known)))
         kinds, values = self._kinds(recent.entities), recent.values
-        times, demand = self._demand()
+        times, demand, step_s = self._demand()
         served = lessons.summed([None if kind is None else kind[0] for kind in kinds], values["tokens_per_s"])
         return Learned(
-            self.since, self.now, lessons.rates(kinds, values), lessons.forecasts(times, demand), self._power(),
+            self.since, self.now, lessons.rates(kinds, values), lessons.forecasts(times, demand), self._lately(step_s, demand),
+            self._power(),
             lessons.burns_of(self.fleet.roster.models, kinds, recent.times, values["ttft_p95_ms"], values["requests_per_s"], self.now),
             *self._energy_and_caps(recent),
             {model: lessons.tokens_since(recent.times, line, midnight(self.fleet.at)) for model, line in served.items()},
@@ -93,7 +95,7 @@ class _Lesson:
         """(model, chip) of each worker, None when it is not known any more."""
         return [(self.known[name][0], self.known[name][2]) if name in self.known else None for name in workers]
 
-    def _demand(self) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    def _demand(self) -> tuple[np.ndarray, dict[str, np.ndarray], float]:
         """tokens/s that each configured model was asked for over all that is kept."""
         table = self._table("model", ("tokens_per_s", "requests_per_s", "queue_depth"), self.since, self._step_s(self.since, LONG_STEPS, 1))
         configured = {model.name for model in self.fleet.roster.models}
@@ -101,7 +103,12 @@ class _Lesson:
         return table.times, {
             name: lessons.asked_for(tokens[row], requests[row], queue[row], table.step_s)
             for row, name in enumerate(table.entities) if name in configured
-        }
+        }, table.step_s
+
+    def _lately(self, step_s: float, demand: dict[str, np.ndarray]) -> dict[str, float]:
+        """The mean of the last minute, or of the last step where that is longer."""
+        steps = max(round(LATELY_S / step_s), 1)
+        return {name: float(np.nanmean(line[-steps:])) for name, line in demand.items() if np.isfinite(line[-steps:]).any()}
 
     def _power(self) -> dict[str, Any]:
         """W of each site's GPUs as they will be, by all that is kept."""

@@ -23,6 +23,10 @@ DEMAND_SWAY = 0.1
 """By so much what is asked for may move within the minutes that a change takes."""
 
 
+LATELY_LIMIT_S = 150.0
+"""What was learned longer ago says nothing of what is asked for now."""
+
+
 @dataclass(frozen=True, slots=True)
 class ModelCapacity:
     """One model. tokens/s throughout; None: not known."""
@@ -160,12 +164,20 @@ class Capacity:
         limits = [one.limit for one in known]
         workers, tokens, added_limit = self.addable(model)
         kv = [worker.kv_used_pct for worker in ready if worker.kv_used_pct is not None]
-        cost = self._cost(model)
+        cost, asked = self._cost(model), self._demand.get(model.name, self._asked(model.name, demand))
         return ModelCapacity(
-            model.name, len(ready), demand, self._demand.get(model.name, demand.tokens_per_s), total, spread,
+            model.name, len(ready), demand, asked, total, spread,
             max(sorted(set(limits)), key=limits.count, default=""), workers, tokens, added_limit, float(np.mean(kv)) if kv else None,
             cost, usd_per_million_tokens(cost, demand.served_tokens_per_s), min((one.samples for one in known), default=0),
         )
+
+    def _asked(self, name: str, demand: Demand) -> float | None:
+        """tokens/s: of a second alone where nothing else is known, or where more waits; else the mean of the last minute."""
+        lately = self.learned.lately.get(name)
+        if lately is None or not 0 <= self.fleet.at - self.learned.until <= LATELY_LIMIT_S:
+            return demand.tokens_per_s
+        waits = bool(demand.waiting) or demand.growth_per_s > 0
+        return max(lately, demand.tokens_per_s or 0.0) if waits else lately
 
     def _cost(self, model: Model) -> float | None:
         held = [row for worker in self.fleet.workers_of_model.get(model.name, ()) if worker.state not in GONE

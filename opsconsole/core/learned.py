@@ -21,6 +21,8 @@ class Learned:
     """By (model, chip)."""
     demand: Mapping[str, Forecast] = field(default_factory=dict)
     """tokens/s that each model is asked for."""
+    lately: Mapping[str, float] = field(default_factory=dict)
+    """tokens/s that each model was asked for, a mean over the last minute before `until`."""
     power: Mapping[str, Forecast] = field(default_factory=dict)
     """W that the GPUs of each site draw, without PUE and without what is not a GPU."""
     burns: Mapping[str, tuple[Burn, ...]] = field(default_factory=dict)

@@ -7,12 +7,15 @@ each request), as llm-d and Dynamo fit it. So it gives n / (alpha + beta * n) to
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-RUNNING_LEAST = 0.05
-"""Of a mean over some seconds: with less running a worker stood still most of the time, and its rate tells nothing."""
+CHANCE = 1.5
+"""A second constant has to make the squared errors so many times smaller."""
+PARTS = 24
+"""The spread is that of so many parts of the readings: of single ones it would tell how rarely n is looked at."""
 READINGS_LEAST = 3
 """From fewer no rate is fitted."""
 BINS = 12
@@ -38,8 +41,8 @@ class Rate:
     beta_s: float
     """Seconds that each running request adds to a step."""
     spread: float
-    """How far single readings lie from it: the middle 68 % are within this share of what it says (half the distance of the 16th and the
-    84th percentile of the residuals; one standard deviation were they normal). NaN: from fewer than READINGS_LEAST."""
+    """How far parts of the readings (workers, hours) lie from it: the middle 68 % of up to PARTS of them are within this share of what it
+    says (half the distance of the 16th and the 84th percentile; one standard deviation were they normal). NaN: too few to tell."""
     samples: int
     most_running: float
     """Beyond this nothing was seen."""
@@ -69,32 +72,52 @@ class Rate:
 def fit_rate(readings: Readings, least: int = READINGS_LEAST) -> Rate | None:
     """The rate that readings show; None when they are fewer than `least`.
 
-    Least squares of n / y = alpha + beta * n over the medians of up to BINS equal spans of n, each weighted by the root of its count, with
-    neither below 0 (a worker that got faster the more it had to do has not been fitted but misread).
+    Least squares of n = alpha * y + beta * n * y (which is n / y = alpha + beta * n) over the means of up to BINS equal spans of y, each
+    weighted by the root of its count, neither below 0 (a worker that got faster the more it had to do has not been fitted but misread).
+    The spans are of y because tokens are counted and n is only looked at once a second: where it is noisy, means of it at a known y are
+    true, and n against a known n would not be (errors in variables). With beta 0 that is Little's law, sum of n over sum of y.
     """
-    good = (readings.running >= RUNNING_LEAST) & (readings.tokens_per_s > 0)  # False for NaN
+    good = np.isfinite(readings.running) & np.isfinite(readings.tokens_per_s) & ((readings.running > 0) | (readings.tokens_per_s > 0))
     running, given = readings.running[good], readings.tokens_per_s[good]
-    if len(running) < max(least, 1):
+    if len(running) < max(least, 1) or not running.sum() > 0 or not given.sum() > 0:
         return None
-    n, step_s, weight = _medians(running, running / given)
-    alpha_s, beta_s = _line(n, step_s, weight)
-    if beta_s < 0:
-        alpha_s, beta_s = float(np.average(step_s, weights=weight)), 0.0
-    elif alpha_s < 0:
-        alpha_s, beta_s = 0.0, float(np.average(step_s / n, weights=weight))
-    said = running / (alpha_s + beta_s * running)
-    low, high = np.percentile(given / said - 1.0, (16, 84)) if len(running) >= READINGS_LEAST else (np.nan, np.nan)
+    alpha_s, beta_s = _step(*_binned(given, running, np.mean), float(running.sum() / given.sum()))
+    parts = np.array_split(np.arange(len(running)), max(min(len(running), PARTS), 1))
+    middles = [(float(running[part].mean()), float(given[part].mean())) for part in parts]
+    off = [y / (n / (alpha_s + beta_s * n)) - 1.0 for n, y in middles if n > 0]
+    low, high = np.percentile(off, (16, 84)) if len(off) >= READINGS_LEAST else (np.nan, np.nan)
     return Rate(
         alpha_s, beta_s, float(high - low) / 2, len(running), float(running.max()),
         _latency_line(running, readings.itl_p95_ms[good]), _steps(running, readings.ttft_p95_ms[good]),
     )
 
 
-def _medians(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Medians of x and y in equal spans of x that hold something, and the root of how many they hold."""
+def _step(y: np.ndarray, n: np.ndarray, weight: np.ndarray, by_little_s: float) -> tuple[float, float]:
+    """(alpha, beta) of means of y and n. beta stays 0 where it explains no more than chance would, for a line through noise leads astray
+    beyond what was seen."""
+    alpha_s, beta_s = _two(y * weight, n * y * weight, n * weight)
+    if not beta_s > 0:
+        return by_little_s, 0.0
+    if alpha_s < 0:
+        return 0.0, float((n * weight) @ (n * y * weight) / ((n * y * weight) @ (n * y * weight)))
+    left, left_by_little = (float(np.sum((weight * (n - y * step_s)) ** 2)) for step_s in (alpha_s + beta_s * n, by_little_s))
+    return (by_little_s, 0.0) if left_by_little <= CHANCE * left else (alpha_s, beta_s)
+
+
+def _two(a: np.ndarray, b: np.ndarray, target: np.ndarray) -> tuple[float, float]:
+    """(x, z) of the least squares of x * a + z * b = target; z is 0 where a and b are one direction."""
+    aa, ab, bb = float(a @ a), float(a @ b), float(b @ b)
+    determinant = aa * bb - ab * ab
+    if determinant <= 1e-9 * aa * bb:
+        return float(a @ target) / aa, 0.0
+    return (bb * float(a @ target) - ab * float(b @ target)) / determinant, (aa * float(b @ target) - ab * float(a @ target)) / determinant
+
+
+def _binned(x: np.ndarray, y: np.ndarray, middle: Callable[[np.ndarray], float]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Middles of x and y in equal spans of x that hold something, and the root of how many they hold."""
     bins = np.minimum(((x - x.min()) / max(float(np.ptp(x)), 1e-9) * BINS).astype(int), BINS - 1)
     kinds = np.unique(bins)
-    middles = [(np.median(x[bins == kind]), np.median(y[bins == kind]), np.sqrt(np.sum(bins == kind))) for kind in kinds]
+    middles = [(middle(x[bins == kind]), middle(y[bins == kind]), np.sqrt(np.sum(bins == kind))) for kind in kinds]
     return tuple(np.array(column) for column in zip(*middles, strict=True))
 
 
@@ -110,7 +133,7 @@ def _latency_line(running: np.ndarray, itl_ms: np.ndarray) -> tuple[float, float
     known = np.isfinite(itl_ms) & (itl_ms > 0)
     if known.sum() < READINGS_LEAST:
         return float("nan"), float("nan")
-    base, each = _line(*_medians(running[known], itl_ms[known]))
+    base, each = _line(*_binned(running[known], itl_ms[known], np.median))
     if each < 0:
         return float(np.median(itl_ms[known])), 0.0
     return base, each
@@ -122,7 +145,7 @@ def _steps(running: np.ndarray, ttft_ms: np.ndarray) -> tuple[tuple[float, float
     if known.sum() < READINGS_LEAST:
         return ()
     pooled: list[list[float]] = []
-    n, middle, weight = _medians(running[known], ttft_ms[known])
+    n, middle, weight = _binned(running[known], ttft_ms[known], np.median)
     for most, ms, count in zip(n.tolist(), middle.tolist(), weight.tolist(), strict=True):
         pooled.append([most, ms, count])
         while len(pooled) > 1 and pooled[-2][1] > pooled[-1][1]:

@@ -22,22 +22,35 @@ def readings(running, noise=0.0, **more):
 
 def test_a_batching_worker_is_fitted_as_llm_d_has_it():
     rate = fit_rate(readings(np.tile(np.arange(1, 33), 4)))
-    assert (rate.alpha_s, rate.beta_s) == pytest.approx((ALPHA_S, BETA_S))
+    assert (rate.alpha_s, rate.beta_s) == pytest.approx((ALPHA_S, BETA_S), rel=5e-3)
     # by hand: 16 running make a step of 8 + 16 * 0.5 = 16 ms, so 16 / 0.016 = 1000 tokens/s; twice as many give only 4/3 of it
-    assert rate.tokens_per_s(16) == pytest.approx(1000) and rate.tokens_per_s(32) == pytest.approx(32 / 0.024)
-    assert rate.spread == pytest.approx(0, abs=1e-9) and rate.samples == 128
+    assert rate.tokens_per_s(16) == pytest.approx(1000, rel=5e-3) and rate.tokens_per_s(32) == pytest.approx(32 / 0.024, rel=5e-3)
+    assert rate.spread < 0.02 and rate.samples == 128
 
 
-def test_the_spread_is_that_of_the_readings():
-    rate = fit_rate(readings(np.tile(np.arange(1, 33), 40), noise=0.05))
-    assert rate.spread == pytest.approx(0.05, rel=0.1)
-    assert rate.tokens_per_s(16) == pytest.approx(1000, rel=0.02)
+def test_the_spread_is_that_of_parts_of_the_readings():
+    rate = fit_rate(readings(np.repeat(np.arange(1, 25), 40), noise=0.05))
+    assert rate.spread < 0.05 and rate.tokens_per_s(16) == pytest.approx(1000, rel=0.02)
+    fast, slow = (np.tile(np.arange(1.0, 17.0), 12) for _ in range(2))
+    given = np.concatenate([fast / 0.010, slow / 0.012])  # one worker gives a fifth less than the other
+    two = fit_rate(Readings(np.concatenate([fast, slow]), given, *[np.full(len(given), np.nan)] * 2))
+    assert two.spread == pytest.approx(0.09, abs=0.02) and two.tokens_per_s(8) == pytest.approx(8 / 0.011, rel=0.02)
+
+
+def test_a_worker_of_one_slot_that_is_looked_at_once_a_second_is_fitted_by_littles_law():
+    # 60 % of the time it serves, at 100 tokens/s; its tokens are counted, whether it runs is only looked at
+    random = np.random.default_rng(8)
+    served = random.uniform(0.3, 0.9, 400)
+    seen = random.binomial(5, served) / 5
+    nothing = np.full(400, np.nan)
+    rate = fit_rate(Readings(seen, 100.0 * served, nothing, nothing))
+    assert rate.tokens_per_s(1.0) == pytest.approx(100, rel=0.1)
 
 
 def test_too_few_readings_and_workers_that_stand_still_show_nothing():
     assert fit_rate(readings([8, 8])) is None
-    idle = readings([0.0, 0.01, 0.02, 0.0])
-    assert fit_rate(idle) is None
+    assert fit_rate(readings([0.0, 0.0, 0.0, 0.0])) is None
+    assert fit_rate(Readings(np.ones(9), np.zeros(9), np.ones(9), np.ones(9))) is None
 
 
 def test_a_worker_that_got_faster_with_load_is_taken_for_one_whose_steps_are_alike():
