@@ -44,12 +44,23 @@ def read_config(path: Path) -> Config:
         path, fleet.name("name", path.stem if NAME.fullmatch(path.stem) else "fleet"), fleet.name("environment", ""),
         _ssh_config(fleet), _known_hosts(fleet), tuple(sites), _nodes(document, {site.name for site in sites}), tuple(models),
         _policy(document.table("policy")), _router(router) if "router" in document.content else None,
-        screen.name("theme", ""), _keys(document.table("keys")), history.number("hours", 48.0, 0.01, 87600.0) or 48.0,
-        _names(plugins, "load"), _lines(document),
+        screen.name("theme", ""), _keys(document.table("keys")), *_kept(history), _names(plugins, "load"), _lines(document),
     )
     for table in (fleet, plugins, screen, history):
         table.finish()
     return config
+
+
+def _kept(history: Table) -> tuple[float, float, float]:
+    """Hours of seconds, days of minutes, days of ten minutes. Raises ConfigError where a coarser tier would end before a finer one."""
+    hours = history.number("hours", 48.0, 0.01, 87600.0) or 48.0
+    days_1m = history.number("days_1m", max(30.0, hours / 24), 0.01, 36500.0) or 30.0
+    days_10m = history.number("days_10m", max(365.0, days_1m), 0.01, 36500.0) or 365.0
+    if days_1m * 24 < hours:
+        history.refuse("days_1m", f"is {days_1m:g}, less than the {hours:g} hours of seconds; keep minutes at least as long as seconds")
+    if days_10m < days_1m:
+        history.refuse("days_10m", f"is {days_10m:g}, less than days_1m, {days_1m:g}; keep ten minutes at least as long as minutes")
+    return hours, days_1m, days_10m
 
 
 def _ssh_config(fleet: Table) -> Path | None:

@@ -69,6 +69,10 @@ class Config:
     keys: dict[str, str] = field(default_factory=dict)
     """Key by action id, where the operator wants another than the built-in one."""
     history_hours: float = 48.0
+    """For how long every second is kept."""
+    history_days_1m: float = 30.0
+    history_days_10m: float = 365.0
+    """For how long minutes, and ten minutes, are kept: lowest, mean and highest."""
     plugins: tuple[str, ...] = ()
     """To load beside those that [router] kind and the models' engines name."""
     lines: Mapping[str, int] = field(default_factory=dict, repr=False, compare=False)

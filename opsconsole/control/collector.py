@@ -80,7 +80,7 @@ async def _collect(config: Config, state_dir: Path, until_idle: bool) -> int:
     from opsconsole.history.journal import Journal
     from opsconsole.history.samples import Recorder
 
-    recorder = Recorder(places.history_path(state_dir), hours=config.history_hours)
+    recorder = Recorder(places.history_path(state_dir), config.history_hours, config.history_days_1m, config.history_days_10m)
     recorder.start()
     audit, journal = LateAudit(places.audit_path(state_dir)), Journal(places.runs_path(state_dir))
     links, close_links = _links(config)

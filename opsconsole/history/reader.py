@@ -18,6 +18,7 @@ from opsconsole.history.moments import applied, unpacked
 from opsconsole.history.numbers import Numbers
 from opsconsole.history.recall import Recall, headline_table, roster_of
 from opsconsole.history.schema import HistoryError, file_at, open_reader
+from opsconsole.history.spans import band_of, means_of, stretch
 
 
 class Reader:
@@ -50,6 +51,7 @@ class Reader:
         if self._connection is None or self._file != file_at(self.path):
             self.close()
             self._connection, self._file = open_reader(self.path), file_at(self.path)
+            self._numbers = Numbers(self._connection)
         try:
             self._connection.execute("begin")
             try:
@@ -91,7 +93,7 @@ class Reader:
         except ValueError as error:
             raise HistoryError(f"the moment {at_text(at)} cannot be read: {error}; choose another one") from None
         blobs = connection.execute("select headlines from tick where t <= ? order by t desc limit ?", (t, TREND_LENGTH)).fetchall()
-        return recall.fleet(at, picture, Numbers(connection).at(t), headline_table([blob for (blob,) in reversed(blobs)]))
+        return recall.fleet(at, picture, self._numbers.at(t), headline_table([blob for (blob,) in reversed(blobs)]))
 
     def _recall(self, connection: sqlite3.Connection, key: str) -> Recall:
         """Names get their places before the first tick that needs them is written, so what is known of a roster stays true."""
@@ -124,10 +126,10 @@ class Reader:
         entity = _entity_name(metric, node, gpu, worker, model, site)
         _check_span(since, until, points)
         with self._opened() as connection:
-            slot, numbers = _slot_of(connection, metric.kind, entity), Numbers(connection)
-            ticks = numbers.ticks(since, until)
-            values = numbers.one(metric, slot, ticks)
-        found = Series(series, metric.unit, ticks.astype(np.float64), values, values, values)
+            slot, numbers = _slot_of(connection, metric.kind, entity), self._numbers
+            tier = numbers.tier(metric, since, until, points)
+            times, planes = stretch(numbers, metric, np.array([slot]), tier, since, until)
+        found = Series(series, metric.unit, times, *(planes[min(plane, len(planes) - 1), 0] for plane in range(3)), float(tier.step_s))
         return found if points is None else reduced(found, points)
 
     def peers(
@@ -144,10 +146,8 @@ class Reader:
                 slot for slot, name in connection.execute("select slot, name from entity where kind = ? order by slot", (metric.kind,))
                 if name != entity and (metric.kind != "gpu" or name.rpartition("/")[0] == node)
             ], np.int64)
-            numbers = Numbers(connection)
-            ticks = numbers.ticks(since, until)
-            values = numbers.many(metric, slots, ticks) if len(slots) else np.full((1, len(ticks)), np.nan)
-        band = Band(ticks.astype(np.float64), np.fmin.reduce(values, axis=0), np.fmax.reduce(values, axis=0))
+            tier = self._numbers.tier(metric, since, until, points)
+            band = band_of(self._numbers, metric, slots, tier, since, until)
         return band if points is None else reduced_band(band, points)
 
     def table(self, names: Sequence[str], since: float, until: float, step_s: float) -> Table:
@@ -160,13 +160,9 @@ class Reader:
             raise HistoryError(f"a step of {step_s:g} s is too short; at least 1 s is needed")
         with self._opened() as connection:
             rows = connection.execute("select slot, name from entity where kind = ? order by slot", (metrics[0].kind,)).fetchall()
-            slots, numbers = np.array([slot for slot, _ in rows], np.int64), Numbers(connection)
-            ticks = numbers.ticks(since, until)
-            tables = {metric.name: numbers.many(metric, slots, ticks) for metric in metrics}
-        steps = (ticks // step_s).astype(np.int64)
-        times, places = np.unique(steps, return_inverse=True)
-        means = {name: _means(values, places, len(times)) for name, values in tables.items()}
-        return Table(times * float(step_s), tuple(name for _, name in rows), means)
+            slots = np.array([slot for slot, _ in rows], np.int64)
+            times, values = means_of(self._numbers, metrics, slots, since, until, int(step_s))
+        return Table(times, tuple(name for _, name in rows), values)
 
     def workers_known(self) -> dict[str, tuple[str, str, str]]:
         """Model, node and chip of every worker there ever was, by its name; where a name was used again, of the last one."""
@@ -178,7 +174,7 @@ class Reader:
         metric = find_metric(series)
         with self._opened() as connection:
             row = connection.execute("select max(t) from tick where t <= ?", (int(at),)).fetchone()
-            values = Numbers(connection).at(row[0]).get(series, np.zeros(0)) if row[0] is not None else np.zeros(0)
+            values = self._numbers.at(row[0], [series]).get(series, np.zeros(0)) if row[0] is not None else np.zeros(0)
             names = connection.execute("select name, slot from entity where kind = ? and slot < ?", (metric.kind, len(values))).fetchall()
         return {name: float(values[slot]) for name, slot in names if np.isfinite(values[slot])}
 
@@ -188,17 +184,6 @@ class Reader:
         query = f"select {', '.join(columns)} from note where at between ? and ? order by at, id"
         with self._opened() as connection:
             return [dict(zip(columns, row, strict=True)) for row in connection.execute(query, (since, until))]
-
-
-def _means(values: np.ndarray, places: np.ndarray, count: int) -> np.ndarray:
-    """(S, T) -> (S, count): the mean of what is known in each place."""
-    known = ~np.isnan(values)
-    sums, counts = (np.zeros((len(values), count)) for _ in range(2))
-    starts = np.flatnonzero(np.diff(places, prepend=-1))
-    if len(starts):
-        sums[:, places[starts]] = np.add.reduceat(np.where(known, values, 0.0), starts, axis=1)
-        counts[:, places[starts]] = np.add.reduceat(known.astype(np.float64), starts, axis=1)
-    return np.where(counts > 0, sums / np.maximum(counts, 1.0), np.nan)
 
 
 def _check_span(since: float, until: float, points: int | None) -> None:

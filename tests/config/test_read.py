@@ -179,6 +179,8 @@ MISTAKES = [
     (SMALL + "[policy]\nmax_unavailble = 1\n", 4, "did you mean `max_unavailable`"),
     (SMALL + "[screen]\ncolour = 'red'\n", 4, "known here: theme"),
     (SMALL + "[history]\nhours = 0\n", 4, "it must be from"),
+    (SMALL + "[history]\nhours = 48\ndays_1m = 1\n", 5, "keep minutes at least as long as seconds"),
+    (SMALL + "[history]\ndays_1m = 40\ndays_10m = 30\n", 5, "keep ten minutes at least as long as minutes"),
     (SMALL + "[keys]\ndrain = 3\n", 4, "not a text"),
 ]
 
