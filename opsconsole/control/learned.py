@@ -27,7 +27,7 @@ VALUES_LIMIT = 400_000
 """Of one series in one table: a fleet of thousands is asked in longer steps, so that it takes no longer than a small one."""
 WORKERS_OF_A_KIND = 40
 """So many workers of a model on a chip tell its joules; more would tell the same."""
-WORKER_SERIES = ("running", "tokens_per_s", "requests_per_s", "itl_p95_ms", "ttft_p95_ms")
+WORKER_SERIES = ("running", "tokens_per_s", "requests_per_s", "itl_p95_ms", "ttft_p95_ms", "queue_depth")
 
 
 def learn(path: Path, fleet: Fleet) -> Learned:
@@ -66,7 +66,7 @@ class _Lesson:
         return Learned(
             self.since, self.now, lessons.rates(kinds, values), lessons.forecasts(times, demand), self._lately(step_s, demand),
             self._power(),
-            lessons.burns_of(self.fleet.roster.models, kinds, recent.times, values["ttft_p95_ms"], values["requests_per_s"], self.now),
+            self._burns(recent, kinds),
             *self._energy_and_caps(recent),
             {model: lessons.tokens_since(recent.times, line, midnight(self.fleet.at)) for model, line in served.items()},
             lessons.peak_over_mean(times, demand), self._note(),
@@ -109,6 +109,18 @@ class _Lesson:
         """The mean of the last minute, or of the last step where that is longer."""
         steps = max(round(LATELY_S / step_s), 1)
         return {name: float(np.nanmean(line[-steps:])) for name, line in demand.items() if np.isfinite(line[-steps:]).any()}
+
+    def _burns(self, recent: _Tables, kinds: list[lessons.Kind | None]) -> dict[str, Any]:
+        """With what waited at the router, which no worker measures."""
+        since = float(recent.times[0]) if len(recent.times) else self.now
+        table = self._table("model", ("queue_depth", "requests_per_s"), since, recent.step_s)
+        queues = lessons.summed([None if kind is None else kind[0] for kind in kinds], recent.values["queue_depth"])
+        waits = {} if len(table.times) != len(recent.times) else {
+            name: lessons.router_wait_ms(table.values["queue_depth"][row], queues[name], table.values["requests_per_s"][row])
+            for row, name in enumerate(table.entities) if name in queues
+        }
+        ttft, requests = recent.values["ttft_p95_ms"], recent.values["requests_per_s"]
+        return lessons.burns_of(self.fleet.roster.models, kinds, recent.times, ttft, requests, waits, self.now)
 
     def _power(self) -> dict[str, Any]:
         """W of each site's GPUs as they will be, by all that is kept."""

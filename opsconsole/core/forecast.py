@@ -22,6 +22,9 @@ RECENT = 24
 POINTS_LEAST = 8
 FOLDS = 12
 """How many moments of the past the backtest starts from."""
+NEAR = 2
+"""Steps before and after, whose errors count as those of a step."""
+ERRORS_LEAST = 4
 BAND = (10.0, 90.0)
 """Percentiles: four of five values should fall into the band."""
 
@@ -147,13 +150,20 @@ def _band(errors: np.ndarray, mean: np.ndarray, filled: np.ndarray) -> tuple[np.
     if errors.size == 0 or np.isfinite(errors).sum() < POINTS_LEAST:
         reach = float(np.ptp(filled))
         return mean - reach, mean + reach
-    below, above = np.zeros(len(mean)), np.zeros(len(mean))
-    for step in range(len(mean)):
-        near = errors[:, : step + 1] if step < 2 else errors[:, max(0, step - 2): step + 3]
-        near = near[np.isfinite(near)]
-        if near.size >= 4:
-            below[step], above[step] = np.percentile(near, BAND)
+    beside = np.pad(errors, ((0, 0), (NEAR, NEAR)), constant_values=np.nan)
+    near = np.concatenate([beside[:, shift: shift + errors.shape[1]] for shift in range(2 * NEAR + 1)]).T  # (steps, starts * neighbours)
+    below, above = (_percentile(near, percentile) for percentile in BAND)
     return mean + np.minimum(np.minimum.accumulate(below), 0.0), mean + np.maximum(np.maximum.accumulate(above), 0.0)
+
+
+def _percentile(rows: np.ndarray, percentile: float) -> np.ndarray:
+    """Of the known values of each row, 0 where fewer than ERRORS_LEAST are known. (R, C) -> (R,)."""
+    ordered, counts = np.sort(rows, axis=1), np.isfinite(rows).sum(axis=1)  # NaN is sorted to the end
+    place = percentile / 100.0 * np.maximum(counts - 1, 0)
+    lower = np.floor(place).astype(np.int64)
+    upper = np.minimum(lower + 1, np.maximum(counts - 1, 0))
+    low, high = (np.take_along_axis(ordered, index[:, None], axis=1)[:, 0] for index in (lower, upper))
+    return np.where(counts >= ERRORS_LEAST, low + (high - low) * (place - lower), 0.0)
 
 
 def _covered(errors: np.ndarray) -> float:
