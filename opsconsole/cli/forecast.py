@@ -69,6 +69,7 @@ SITES = (
     _right("DRAWN", lambda row: power_text(row["drawn_w"])), _right("AT CAPS", lambda row: power_text(row["capped_w"])),
     _right("BUDGET", lambda row: power_text(row["power_budget_w"])), _right("PUE", lambda row: number_text(row["pue"], 2)),
     _right("$/H", lambda row: number_text(row["usd_per_h"], 2)), _right("TODAY", lambda row: usd_text(row["usd_today"], 0)),
+    Column("HELD BACK", lambda row: ", ".join(f"{count} by {text}" for text, count in row["throttled_gpus"].items()), optional=True),
 )
 STRANDED = (
     _right("GPUS", lambda row: str(row["gpus"])), Column("CHIP", lambda row: row["chip"]),
@@ -87,7 +88,7 @@ def capacity_lines(told: Row) -> list[str]:
     lines += ["", "what ends first", *(line for one in told["saturation"] for line in _ends(one))]
     if told["stranded"]:
         lines += ["", "stranded GPUs", *_table(STRANDED, told["stranded"], "")]
-    lines += _best_caps(told["models"])
+    lines += _power_limits(told["power_limits"])
     return lines + ["", "assumed", *(ASSUMED_INDENT + clean(text) for text in told["assumptions"])]
 
 
@@ -134,7 +135,11 @@ def changes(before: Row, after: Row) -> list[str]:
     return ["", *table(columns, pairs)]
 
 
-def _best_caps(models: list[Row]) -> list[str]:
-    told = [f"  {row['name']} on {chip}: {watts:.0f} W a GPU gives most tokens for a joule and still carries what is asked; "
-            f"opsconsole cap NODE --watts {watts:.0f} --plan" for row in models for chip, watts in row["best_cap_w"].items()]
-    return ["", "power limits", *told] if told else []
+def _power_limits(offers: list[Row]) -> list[str]:
+    lines = []
+    for offer in offers:
+        gives = f"{number_text(offer['tokens_per_joule'], 2)} tokens/J, now {number_text(offer['now_tokens_per_joule'], 2)}"
+        where = f"{offer['model']} on {offer['chip']} ({len(offer['nodes'])} nodes)"
+        limits = f"{offer['watts_per_gpu']:.0f} W a GPU instead of {offer['now_watts_per_gpu']:.0f}"
+        lines += [f"  {where}: {limits} carries what is asked: {gives}", f"      {offer['mend']}"]
+    return ["", "power limits that history shows to be better", *map(clean, lines)] if lines else []

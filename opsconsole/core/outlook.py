@@ -9,8 +9,9 @@ from typing import Any
 
 from opsconsole.core.as_json import at_text
 from opsconsole.core.burn import budget_left, empty_in_s
+from opsconsole.core.cap_offers import cap_offers, throttled
 from opsconsole.core.capacity import Capacity, ModelCapacity
-from opsconsole.core.energy import best_cap, energy_now
+from opsconsole.core.energy import energy_now
 from opsconsole.core.fleet import Fleet, Model, Site
 from opsconsole.core.forecast import DAY_S
 from opsconsole.core.learned import NOTHING_LEARNED, Learned
@@ -18,7 +19,6 @@ from opsconsole.core.money import bill_usd, fleet_usd_per_h, midnight, site_usd_
 from opsconsole.core.needs import Needs, demand_for, needs
 from opsconsole.core.power import at_site, drawn_w, limits_w, overhead_w, pue_of
 from opsconsole.core.saturation import Saturation, saturation
-from opsconsole.core.situation import FULL_SHARE
 from opsconsole.core.whatif import imagine
 
 Row = dict[str, Any]
@@ -95,6 +95,11 @@ def figures(look: Outlook) -> Row:
             "mend": one.mend, "usd_per_h": plain(one.usd_per_h),
         } for one in capacity.stranded],
         "saturation": [saturation_json(one) for one in look.saturation],
+        "power_limits": [{
+            "model": offer.model, "chip": offer.chip, "watts_per_gpu": offer.watts, "tokens_per_joule": plain(offer.tokens_per_joule),
+            "now_watts_per_gpu": offer.now_w, "now_tokens_per_joule": plain(offer.now_tokens_per_joule), "nodes": list(offer.nodes),
+            "mend": offer.mend,
+        } for offer in cap_offers(capacity)],
         "assumptions": list(look.assumptions),
     }
 
@@ -112,8 +117,6 @@ def model_figures(look: Outlook, model: ModelCapacity) -> Row:
     known: Model = next(known for known in look.capacity.fleet.roster.models if known.name == model.name)
     found = learned.burns.get(model.name, ())
     energy = {**energy_now(look.capacity.fleet), **learned.energy}
-    least = min((model.load or 1.0) / FULL_SHARE, 1.0)
-    caps = {chip: best_cap(points, least) for (name, chip), points in learned.caps.items() if name == model.name}
     return {
         "name": model.name, "ready": model.ready, "served_tokens_per_s": plain(model.demand.served_tokens_per_s),
         "demand_tokens_per_s": plain(model.demand_tokens_per_s), "capacity_tokens_per_s": plain(model.capacity_tokens_per_s),
@@ -128,7 +131,6 @@ def model_figures(look: Outlook, model: ModelCapacity) -> Row:
         "error_budget_left_pct": pct(budget_left(found)), "error_budget_empty_in_s": plain(empty_in_s(found)),
         "usd_per_h": plain(model.usd_per_h), "usd_per_million_tokens": plain(model.usd_per_million_tokens),
         "joules_per_token": {chip: plain(one.joules_per_token) for (name, chip), one in sorted(energy.items()) if name == model.name},
-        "best_cap_w": {chip: point.cap_w for chip, point in sorted(caps.items()) if point is not None},
         "forecast": _forecast(learned, model.name),
     }
 
@@ -155,6 +157,7 @@ def site_figures(look: Outlook, site: Site) -> Row:
         "gpus_stranded": counts.stranded, "gpus_unheard": counts.unheard,
         "drawn_w": plain(drawn_w(fleet, site)), "capped_w": plain(float(limits.sum()) * pue_of(site)),
         "rated_w": plain(float(fleet.roster.gpu_fact("power_max_w")[here].sum()) * pue_of(site)),
+        "throttled_gpus": throttled(capacity, here),
         "overhead_w": plain(overhead_w(fleet, site) * pue_of(site)), "pue": site.pue,
         "power_budget_w": None if site.power_budget_kw is None else plain(site.power_budget_kw * 1e3),
         "usd_per_h": plain(site_usd_per_h(fleet, site, fleet.at)), "usd_today": plain(bill_usd(fleet, today, fleet.at, site)),

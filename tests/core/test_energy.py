@@ -3,8 +3,15 @@
 import numpy as np
 import pytest
 
+from opsconsole.core.cap_offers import cap_offers
+from opsconsole.core.capacity import Capacity
 from opsconsole.core.energy import CapPoint, best_cap, cap_points, energy_now, joules_per_token
+from opsconsole.core.fleet import Model
+from opsconsole.core.learned import Learned
+from opsconsole.core.rates import Rate
 from tests.telemetry import fleet_of, worker_fields
+
+POINTS = (CapPoint(300, 600, 290, 9), CapPoint(400, 900, 390, 9), CapPoint(700, 1000, 650, 9))
 
 
 def test_joules_are_watts_over_tokens():
@@ -21,11 +28,26 @@ def test_the_fleet_tells_joules_by_model_and_chip():
 
 
 def test_the_best_limit_is_where_a_joule_gives_most_of_those_that_keep_enough():
-    points = (CapPoint(300, 600, 290, 9), CapPoint(400, 900, 390, 9), CapPoint(700, 1000, 650, 9))
+    points = POINTS
     # tokens a joule: 2.07, 2.31, 1.54
     assert best_cap(points).cap_w == 400
     assert best_cap(points, least_share=0.95).cap_w == 700
     assert best_cap(points[:1]) is None
+
+
+def offers(tokens=100.0, points=POINTS):
+    """One worker of a GPU at 700 W, whose capacity is 400 tokens/s."""
+    fleet = fleet_of({"n1": [worker_fields("w1", gpus=[0], tokens_per_s=tokens, running=tokens / 100)]}, models=(Model("demo", slots=4),))
+    learned = Learned(rates={("demo", "H100"): Rate(0.01, 0.0, 0.05, 50, 8.0)}, caps={("demo", "H100"): points})
+    return cap_offers(Capacity(fleet, learned))
+
+
+def test_a_better_limit_is_offered_as_a_plan_while_it_carries_what_is_asked_for():
+    (offer,) = offers()
+    assert (offer.watts, offer.now_w, offer.nodes) == (400, 700, ("n1",)) and offer.tokens_per_joule > offer.now_tokens_per_joule
+    assert offer.mend == "opsconsole cap n1 --watts 400 --plan"
+    assert offers(tokens=390.0) == ()  # 390 of 400 at 85 % need the fastest
+    assert offers(points=POINTS[2:]) == ()
 
 
 def test_points_are_medians_of_busy_readings_by_limit():

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from opsconsole.core.cap_offers import cap_offers
 from opsconsole.core.outlook import Outlook
 from opsconsole.core.situation import FULL_SHARE
-from opsconsole.core.wording import count_text
+from opsconsole.core.wording import count_text, number_text
 from opsconsole.tui.paint import Row, cells, title
 from opsconsole.tui.pane import Pane
 from opsconsole.tui.widgets.model_headroom import load_text
@@ -26,6 +27,10 @@ class Ends(Pane):
             lines += [self.row().put("    ").column(part, width - 4, "text") for part in others]
             if one.mend and ink != "dim":
                 lines.append(self.row().put("    ").column(one.mend, width - 4, "accent"))
+        for offer in cap_offers(now.capacity):
+            words = f"{offer.model} on {offer.chip}: {offer.watts:.0f} W a GPU gives {number_text(offer.tokens_per_joule, 2)} tokens/J"
+            words += f", {offer.now_w:.0f} W gives {number_text(offer.now_tokens_per_joule, 2)}"
+            lines += [self.row().put("  ").column(words, width - 2, "info"), self.row().put("    ").column(offer.mend, width - 4, "accent")]
         return lines if len(lines) > 1 else [*lines, self.row().put("  no model and no site to tell of", "dim")]
 
     def _changes(self, now: Outlook, then: Outlook, width: int) -> list[Row]:
