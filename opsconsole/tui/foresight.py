@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from opsconsole.core.fleet import Fleet
     from opsconsole.tui.frame import Frame
 
-LEARN_AGAIN_S = 60.0
+LEARN_AGAIN_S, LEARN_AT_FIRST_S = 60.0, 10.0
+"""A young history is learned from more often, because each minute of it tells much."""
 LOOK_AGAIN_S = 5.0
 """A look over thousands of GPUs takes a part of a second, and what it tells is no matter of seconds."""
 
@@ -34,7 +35,8 @@ class Foresight:
 
     def is_due(self, fleet: Fleet) -> bool:
         """Whether it is time to learn again: of this moment, or because another moment is looked at."""
-        return self._learn is not None and (self._asked_at is None or abs(fleet.at - self._asked_at) >= LEARN_AGAIN_S)
+        again_s = min(max(self.learned.span_s / 4, LEARN_AT_FIRST_S), LEARN_AGAIN_S)
+        return self._learn is not None and (self._asked_at is None or abs(fleet.at - self._asked_at) >= again_s)
 
     def learn(self, fleet: Fleet) -> Learned:
         """Takes a while: for a thread."""
