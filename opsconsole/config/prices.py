@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 
 from opsconsole.config.table import Table
+from opsconsole.core.declared import Price
 from opsconsole.core.money import KINDS
-from opsconsole.core.site import Price
 
 
 def read_prices(site: Table) -> tuple[Price, ...]:

@@ -12,9 +12,9 @@ from opsconsole.config.prices import read_prices
 from opsconsole.config.table import NAME, Document, Table
 from opsconsole.config.values import Config, NodeSpec, Router
 from opsconsole.core.amounts import amount_of
-from opsconsole.core.fleet import Model, Policy, Site
+from opsconsole.core.fleet import Model, Policy, Rack, Site
 
-TABLES = ("fleet", "sites", "nodes", "models", "policy", "router", "plugins", "screen", "history", "keys")
+TABLES = ("fleet", "sites", "racks", "nodes", "models", "policy", "router", "plugins", "screen", "history", "keys")
 PLUGINS_JUDGE = (
     ("router", "kind"), ("router", "url"), ("router", "options"), ("plugins", "load"),
     *(("models", key) for key in ("engine", "checkpoint", "gpus", "gpu_share", "slots", "max_len")),
@@ -39,10 +39,11 @@ def read_config(path: Path) -> Config:
     fleet = document.table("fleet")
     sites = _unique(document.tables("sites"), _site)
     models = _unique(document.tables("models"), _model)
+    nodes = _nodes(document, {site.name for site in sites})
     router, plugins, screen, history = (document.table(name) for name in ("router", "plugins", "screen", "history"))
     config = Config(
         path, fleet.name("name", path.stem if NAME.fullmatch(path.stem) else "fleet"), fleet.name("environment", ""),
-        _ssh_config(fleet), _known_hosts(fleet), tuple(sites), _nodes(document, {site.name for site in sites}), tuple(models),
+        _ssh_config(fleet), _known_hosts(fleet), tuple(sites), _racks(document, nodes), nodes, tuple(models),
         _policy(document.table("policy")), _router(router) if "router" in document.content else None,
         screen.name("theme", ""), _keys(document.table("keys")), *_kept(history), _names(plugins, "load"), _lines(document),
     )
@@ -104,6 +105,28 @@ def _site(table: Table) -> Site:
         table.name("name"), table.text("provider"), power_budget_kw, pue, by_chip, read_prices(table),
         table.number("node_overhead_w", None, 0.0, 1e6), table.number("budget_usd_per_month", None, 0.0, 1e12),
     )
+
+
+def _racks(document: Document, nodes: tuple[NodeSpec, ...]) -> tuple[Rack, ...]:
+    """A rack's name is its own within its site. One that no node is in would keep nothing within its budget, so it is an error."""
+    there = {(spec.site, spec.rack) for spec in nodes if spec.rack}
+    found: dict[tuple[str, str], int] = {}
+    racks = []
+    for table in document.tables("racks"):
+        name, site = table.name("name"), table.name("site", "")
+        where, known = f"at {site}" if site else "without a site", ", ".join(sorted(rack for at, rack in there if at == site))
+        if (site, name) in found:
+            table.refuse("name", f"{name} {where} is already in line {found[site, name]}; give it another name or remove one")
+        if (site, name) not in there:
+            table.refuse("name", f"no node {where} is in a rack called {name} (racks there: {known or 'none'}); mend name or site here, "
+                                 "or rack under [[nodes]]")
+        budget_kw = table.number("power_budget_kw", None, 0.0, 1e7)
+        if budget_kw is None:
+            table.refuse("power_budget_kw", "is missing; write what the feed of the rack gives, such as power_budget_kw = 10.0")
+        found[site, name] = table.line("name")
+        racks.append(Rack(name, site, budget_kw))
+        table.finish()
+    return tuple(racks)
 
 
 def _model(table: Table) -> Model:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from opsconsole.core.fleet import Model, Policy, Site
+from opsconsole.core.fleet import Model, Policy, Rack, Site
 
 
 class ConfigError(Exception):
@@ -60,6 +60,7 @@ class Config:
     known_hosts: tuple[Path, ...] = ()
     """(): as ssh_config says, else OpenSSH's own places."""
     sites: tuple[Site, ...] = ()
+    racks: tuple[Rack, ...] = ()
     nodes: tuple[NodeSpec, ...] = ()
     models: tuple[Model, ...] = ()
     policy: Policy = Policy()

@@ -175,7 +175,7 @@ def _roster(config: Config, plugins: Plugins) -> Roster:
     import numpy as np
 
     return Roster(
-        config.fleet_name, config.environment, nodes, config.sites, config.models, config.policy,
+        config.fleet_name, config.environment, nodes, config.sites, config.racks, config.models, config.policy,
         (BUILT_IN["engine"], *sorted(plugins.engines)), moves_streams(config, plugins), gpu_start=np.zeros(len(nodes) + 1, np.int64),
     )
 

@@ -141,10 +141,6 @@ class Session:
         """The heads of audits that each node keeps; None for a node that does not tell."""
         return self._only({"k": "anchors"})
 
-    def history(self, series: str, **query: Any) -> Series:
-        """query: node, gpu, worker, since, until (epoch seconds), points."""
-        return self._only({"k": "history", "query": {"series": series, **query}})
-
     def _only(self, request: dict[str, Any]) -> Any:
         return list(self._answers(request))[0]
 
@@ -245,7 +241,7 @@ class AsyncSession:
         return await self.tell(run_id, "cancel", actor)
 
     async def history(self, series: str, **query: Any) -> Series:
-        """As Session.history."""
+        """query: node, gpu, worker, since, until (epoch seconds), points."""
         return (await self._all({"k": "history", "query": {"series": series, **query}}))[0]
 
     async def _all(self, request: dict[str, Any]) -> list[Any]:

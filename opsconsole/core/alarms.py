@@ -25,7 +25,7 @@ from opsconsole.core.fleet import (
     Worker,
 )
 from opsconsole.core.headlines import fresh_gpus, worst_of
-from opsconsole.core.power import W_PER_KW, drawn_w
+from opsconsole.core.power import W_PER_KW, drawn_w, feed_name, feeds
 from opsconsole.protocol import THROTTLE_REASONS
 
 CRITICAL, WARNING = 2, 1
@@ -135,10 +135,10 @@ def _waiting(fleet: Fleet, model: Model, workers: Sequence[Worker]) -> Iterator[
 
 
 def _power(fleet: Fleet) -> Iterator[Alarm]:
-    for site in fleet.roster.sites:
-        drawn_kw = drawn_w(fleet, site) / W_PER_KW
-        if site.power_budget_kw and drawn_kw > site.power_budget_kw:
-            yield Alarm(CRITICAL, "power", site.name, f"{site.name}  {drawn_kw:.1f} kW drawn, budget {site.power_budget_kw:.1f} kW")
+    for feed in feeds(fleet.roster):
+        drawn_kw, name = drawn_w(fleet, feed) / W_PER_KW, feed_name(feed)
+        if feed.power_budget_kw and drawn_kw > feed.power_budget_kw:
+            yield Alarm(CRITICAL, "power", name, f"{name}  {drawn_kw:.1f} kW drawn, budget {feed.power_budget_kw:.1f} kW")
 
 
 def _clocks(fleet: Fleet) -> Iterator[Alarm]:

@@ -13,7 +13,7 @@ from opsconsole.core.energy import rows_of
 from opsconsole.core.fleet import Fleet, Model, Site, Worker
 from opsconsole.core.learned import NOTHING_LEARNED, Learned
 from opsconsole.core.money import gpu_prices, held_usd_per_h, usd_per_million_tokens
-from opsconsole.core.power import allowed_w, at_site, pue_of, reckoned_w, rises_w
+from opsconsole.core.power import allowed_w, at_feed, feed_name, feeds, feeds_of_nodes, pue_of, reckoned_w, rises_w
 from opsconsole.core.rates import Rate
 from opsconsole.core.room import GONE, WHOLE, places_of_nodes, room_of_gpus
 from opsconsole.core.serving import Kind, Serving
@@ -125,7 +125,7 @@ class Capacity:
     def gpus(self, site: Site | None = None) -> GpuCounts:
         """Of one site, or of the fleet."""
         fleet, held = self.fleet, self._held
-        here = np.ones(len(self._prices), bool) if site is None else at_site(fleet, site.name)
+        here = np.ones(len(self._prices), bool) if site is None else at_feed(fleet.roster, site)
         lost = sum(one.gpus for one in self.stranded if site is None or one.site == site.name)
         answering = fleet.answering[fleet.roster.gpu_node] if len(here) else here
         idle = int((here & ~held & answering).sum())
@@ -188,7 +188,7 @@ class Capacity:
     def addable(self, model: Model) -> tuple[int, float | None, str]:
         """(workers, their tokens/s, what ends with them: GPUs or power) that free GPUs could still take, were all of them for this model.
 
-        In each site the places that give most tokens for a watt first, each GPU reckoned at its limit, until its power is used up.
+        The places that give most tokens for a watt first, each GPU reckoned at its limit, as far as the feeds of site and rack allow.
         """
         places, roster = places_of_nodes(self.fleet, model, self._room), self.fleet.roster
         # the mean rise of a node's GPUs with room stands for each of them
@@ -196,27 +196,22 @@ class Capacity:
         rise, count = (np.bincount(roster.gpu_node, weights=weights, minlength=len(roster.nodes))
                        for weights in (fitting_gpus * rises_w(self.fleet), fitting_gpus))
         rise_of_worker_w = (model.gpus * rise / np.maximum(count, 1.0)).tolist()
-        spots: dict[str, list[tuple[float, float, int]]] = {}
-        known = True
-        for row in np.flatnonzero(places).tolist():
-            one = self.serving.of(model, self.serving.chips[row])
-            known &= one is not None
-            spots.setdefault(roster.nodes[row].site, []).append((rise_of_worker_w[row], one.tokens_per_s if one else 0.0, int(places[row])))
+        hang, left_w = feeds_of_nodes(roster), self._left_w()
+        spots = [(rise_of_worker_w[row], self.serving.of(model, self.serving.chips[row]), row) for row in np.flatnonzero(places).tolist()]
         workers, tokens, limit = 0, 0.0, "GPUs"
-        for name, here in spots.items():
-            left_w = self._left_w(name)
-            for rise_w, each, count in sorted(here, key=lambda spot: spot[0] / max(spot[1], 1e-9)):
-                fitting = count if rise_w <= 0 or left_w is None else min(count, int(left_w // rise_w))
-                limit = "power" if fitting < count else limit
-                left_w = None if left_w is None else left_w - fitting * rise_w
-                workers, tokens = workers + fitting, tokens + fitting * each
-        return workers, tokens if known else None, limit
+        for rise_w, one, row in sorted(spots, key=lambda spot: spot[0] / max(spot[1].tokens_per_s if spot[1] else 0.0, 1e-9)):
+            here = [(name, rise_w * pue_of(feed)) for feed in hang[row] if (name := feed_name(feed)) in left_w]
+            fitting = min([int(places[row]), *(int(left_w[name] // watts) for name, watts in here if watts > 0)])
+            limit = "power" if fitting < places[row] else limit
+            for name, watts in here:
+                left_w[name] -= fitting * watts
+            workers, tokens = workers + fitting, tokens + fitting * (one.tokens_per_s if one else 0.0)
+        return workers, tokens if all(one is not None for _, one, _ in spots) else None, limit
 
-    def _left_w(self, site_name: str) -> float | None:
-        """W that GPUs of a site may still rise by, at the GPUs; None: no budget."""
-        site = next((site for site in self.fleet.roster.sites if site.name == site_name), None)
-        may_w = None if site is None else allowed_w(self.fleet, site)
-        return None if may_w is None else max(may_w - reckoned_w(self.fleet, site), 0.0) / pue_of(site)
+    def _left_w(self) -> dict[str, float]:
+        """W that each feed with a budget may still give, by its name."""
+        may_w = {feed_name(feed): (feed, allowed_w(self.fleet, feed)) for feed in feeds(self.fleet.roster)}
+        return {name: max(most_w - reckoned_w(self.fleet, feed), 0.0) for name, (feed, most_w) in may_w.items() if most_w is not None}
 
     def load_of_worker(self, worker: Worker) -> float:
         """tokens/s over what it could serve within its objective, 0..1; its running over its slots when that is not known."""

@@ -11,7 +11,7 @@ from operator import attrgetter
 import msgspec
 import numpy as np
 
-from opsconsole.core.site import Site
+from opsconsole.core.declared import Model, Policy, Rack, Site
 from opsconsole.protocol import GPU_COLUMNS, NODE_COLUMNS
 
 LIVE, STALE, HUNG, UNREACHABLE, AUTH_FAILED, HOST_KEY_CHANGED, NO_DRIVER, NO_PYTHON, HOST_KEY_UNKNOWN, CONNECTING = range(10)
@@ -31,29 +31,6 @@ HEADLINES = ("ttft_p95_ms", "queue_depth", "requests_per_s", "util_pct", "power_
 """The six headline figures, rows of `Fleet.trend`."""
 TREND_LENGTH = 300
 """Ticks (seconds) that `Fleet.trend` remembers."""
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    name: str
-    engine: str = "jax"
-    checkpoint: str = ""
-    gpus: int = 1
-    gpu_share: float = 1.0
-    """Of one GPU's memory, above 0 to 1; below 1 several workers may share a GPU."""
-    slots: int = 8
-    max_len: int = 512
-    min_ready: int = 0
-    ttft_p95_ms: float | None = None
-    """Objective; None: no objective."""
-    itl_p95_ms: float | None = None
-    tokens_per_day: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    max_unavailable: int = 1
-    power_headroom_pct: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +61,8 @@ class Roster:
     environment: str = ""
     nodes: tuple[NodeFacts, ...] = ()
     sites: tuple[Site, ...] = ()
+    racks: tuple[Rack, ...] = ()
+    """Those with a power budget; nodes name others too."""
     models: tuple[Model, ...] = ()
     policy: Policy = Policy()
     engines: tuple[str, ...] = ("jax",)
@@ -194,7 +173,7 @@ class Alarm:
     severity: int
     kind: str
     subject: str
-    """The node, worker, model or site it is about."""
+    """The node, worker, model, site or rack it is about."""
     text: str
     detail: str = ""
     since: float = 0.0

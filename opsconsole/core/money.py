@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from opsconsole.core.declared import Price
 from opsconsole.core.fleet import Fleet, Site
-from opsconsole.core.site import Price
 from opsconsole.core.speeds import chips_of
 
 H_S = 3600.0

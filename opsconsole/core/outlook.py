@@ -17,7 +17,7 @@ from opsconsole.core.forecast import DAY_S
 from opsconsole.core.learned import NOTHING_LEARNED, Learned
 from opsconsole.core.money import bill_usd, fleet_usd_per_h, midnight, site_usd_per_h
 from opsconsole.core.needs import Needs, demand_for, needs
-from opsconsole.core.power import at_site, drawn_w, limits_w, overhead_w, pue_of
+from opsconsole.core.power import at_feed, drawn_w, limits_w, overhead_w, pue_of
 from opsconsole.core.saturation import Saturation, saturation
 from opsconsole.core.whatif import imagine
 
@@ -150,7 +150,7 @@ def _forecast(learned: Learned, model: str) -> Row | None:
 
 def site_figures(look: Outlook, site: Site) -> Row:
     fleet, capacity = look.capacity.fleet, look.capacity
-    here, counts, today = at_site(fleet, site.name), capacity.gpus(site), midnight(fleet.at)
+    here, counts, today = at_feed(fleet.roster, site), capacity.gpus(site), midnight(fleet.at)
     limits = limits_w(fleet)[here]
     return {
         "name": site.name, "provider": site.provider, "gpus": counts.total, "gpus_serving": counts.serving, "gpus_free": counts.free,

@@ -13,7 +13,7 @@ from opsconsole.core.energy import rows_of
 from opsconsole.core.fleet import Fleet, Site
 from opsconsole.core.learned import NOTHING_LEARNED, Learned
 from opsconsole.core.money import budget_ends_at
-from opsconsole.core.power import allowed_w, at_site, draws_w, falls_w, overhead_w, pue_of
+from opsconsole.core.power import allowed_w, at_feed, draws_w, falls_w, overhead_w, pue_of
 from opsconsole.core.situation import FULL_SHARE
 from opsconsole.core.speeds import chips_of
 from opsconsole.core.wording import age_text, count_text, number_text
@@ -182,7 +182,7 @@ def _of_site(capacity: Capacity, site: Site) -> Saturation:
 def _power_factor(fleet: Fleet, site: Site) -> float:
     """How many times the present demand the site's power bears: what GPUs draw above idle grows with demand, the rest stays."""
     may_w = allowed_w(fleet, site)
-    here = at_site(fleet, site.name)
+    here = at_feed(fleet.roster, site)
     if may_w is None or not here.any():
         return inf
     dynamic_w = float(falls_w(fleet)[here].sum())

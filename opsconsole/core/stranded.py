@@ -10,7 +10,19 @@ import numpy as np
 from opsconsole.core.fleet import LIVE, Fleet, Model, Site
 from opsconsole.core.learned import NOTHING_LEARNED, Learned
 from opsconsole.core.money import gpu_prices
-from opsconsole.core.power import W_PER_KW, allowed_w, at_site, overhead_w, pue_of, reckoned_w, rises_w
+from opsconsole.core.power import (
+    W_PER_KW,
+    Feed,
+    allowed_w,
+    feed_name,
+    feeds,
+    feeds_of_nodes,
+    gpus_of_feed,
+    overhead_w,
+    pue_of,
+    reckoned_w,
+    rises_w,
+)
 from opsconsole.core.room import GONE, places_of_nodes, room_of_gpus
 from opsconsole.core.speeds import BANDWIDTH_GB_S, chips_of
 from opsconsole.core.targets import gpus_text
@@ -20,14 +32,14 @@ WHOLE = 1.0 - 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Stranded:
-    """Idle GPUs of one node (of one site for "power") that cannot be used for one reason."""
+    """Idle GPUs of one node (of one site or rack for "power") that cannot be used for one reason."""
 
     reason: str
     """cordoned: the node takes no workers; memory: somebody else has it; too few: no model needs so few on one node; chip: no model is in
     time there, or nothing is known of it; power: the site has no watts for it; broken: the GPU reports an error."""
     site: str
     node: str
-    """"" when several nodes share the reason."""
+    """"" for a site without power, "rack R of S" for a rack without."""
     chip: str
     gpus: int
     text: str
@@ -102,35 +114,38 @@ class _Finder:
                    if worker.node in rows)
 
     def by_power(self) -> Iterator[Stranded]:
-        """Free GPUs that a site has no watts for: as many as do not fit under its budget with each at its limit."""
+        """Free GPUs that a site or a rack has no watts for: those that do not fit under its budget, each at its limit, the thriftiest
+        first."""
         gone = np.zeros(len(self.idle), bool)
         gone[[gpu for row in self.rows() for _, gpus in self.parts(row) for gpu in gpus]] = True
-        rises = rises_w(self.fleet)
-        for site in self.roster.sites:
-            may_w = allowed_w(self.fleet, site)
-            free = np.flatnonzero(self.idle & ~gone & at_site(self.fleet, site.name))
-            if may_w is None or not len(free):
+        rises, hang, free = rises_w(self.fleet), feeds_of_nodes(self.roster), np.flatnonzero(self.idle & ~gone)
+        left_w = {feed_name(feed): may_w - reckoned_w(self.fleet, feed) for feed in feeds(self.roster)
+                  if (may_w := allowed_w(self.fleet, feed)) is not None}
+        lost: dict[str, list[int]] = {}
+        for gpu in free[np.argsort(rises[free], kind="stable")].tolist():
+            here = [(feed_name(feed), float(rises[gpu]) * pue_of(feed)) for feed in hang[self.roster.gpu_node[gpu]]]
+            short = next((name for name, watts in here if watts > left_w.get(name, np.inf)), None)
+            if short is not None:
+                lost.setdefault(short, []).append(gpu)
                 continue
-            left_w = max(may_w - reckoned_w(self.fleet, site), 0.0)
-            asked_w = np.sort(rises[free]) * pue_of(site)
-            fitting = int(np.searchsorted(np.cumsum(asked_w), left_w, side="right"))
-            if fitting < len(free):
-                yield self._without_power(site, free, len(free) - fitting, left_w, float(asked_w.sum()))
+            for name, watts in here:
+                left_w[name] = left_w.get(name, np.inf) - watts
+        named = {feed_name(feed): feed for feed in feeds(self.roster)}
+        for name, gpus in lost.items():
+            yield self._without_power(named[name], free[np.isin(free, gpus_of_feed(self.roster, named[name]))], gpus)
 
-    def _without_power(self, site: Site, free: np.ndarray, count: int, left_w: float, asked_w: float) -> Stranded:
-        dearest = np.sort(self.prices[free])[::-1][:count]
-        chips = {self.chips[self.roster.gpu_node[gpu]] for gpu in free.tolist()}
-        text = (f"{len(free)} free GPUs may rise by {asked_w / W_PER_KW:.1f} kW, {site.name} has {left_w / W_PER_KW:.1f} kW left "
-                f"of {site.power_budget_kw:.1f} kW")
-        spare_w = (reckoned_w(self.fleet, site) + asked_w) / pue_of(site)
-        mend = f"opsconsole cap {site.name} --watts {_fair_w(self.fleet, site, spare_w):.0f} --plan"
-        cost = float(dearest.sum())
-        return Stranded("power", site.name, "", "/".join(sorted(chips)), count, text, mend, None if cost != cost else cost)
-
-
-def _fair_w(fleet: Fleet, site: Site, asked_w: float) -> float:
-    """W of all GPUs of a site together with which all of them fit under its budget."""
-    return min(asked_w, max((allowed_w(fleet, site) or 0.0) / pue_of(site) - overhead_w(fleet, site), 0.0))
+    def _without_power(self, feed: Feed, free: np.ndarray, lost: list[int]) -> Stranded:
+        """free: all free GPUs on the feed; lost: those of them that it cannot feed."""
+        may_w, now_w = allowed_w(self.fleet, feed) or 0.0, reckoned_w(self.fleet, feed)
+        asked_w, cost = float(rises_w(self.fleet)[free].sum()) * pue_of(feed), float(self.prices[lost].sum())
+        text = (f"{len(free)} free GPUs may rise by {asked_w / W_PER_KW:.1f} kW, {feed_name(feed)} has "
+                f"{max(may_w - now_w, 0.0) / W_PER_KW:.1f} kW left of {feed.power_budget_kw:.1f} kW")
+        chips = sorted({self.chips[self.roster.gpu_node[gpu]] for gpu in lost})
+        fair_w = max(may_w / pue_of(feed) - overhead_w(self.fleet, feed), 0.0)
+        site = feed.name if isinstance(feed, Site) else feed.site
+        cap = f"opsconsole cap {site} --watts {fair_w:.0f} --plan"
+        mend, where = (cap, "") if isinstance(feed, Site) else ("opsconsole rebalance --objective power --plan", feed_name(feed))
+        return Stranded("power", site, where, "/".join(chips), len(lost), text, mend, None if cost != cost else cost)
 
 
 def _broken(finder: _Finder, row: int, gpus: list[int]) -> tuple[str, str]:

@@ -18,10 +18,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from opsconsole.core.declared import Price
 from opsconsole.core.fleet import GPU_FACT_COLUMNS, LIVE, UNREACHABLE, Fleet, NodeFacts, Site
 from opsconsole.core.money import price_lists
 from opsconsole.core.power import falls_w, limits_w
-from opsconsole.core.site import Price
 from opsconsole.core.speeds import chips_of
 from opsconsole.physics import CHIPS
 from opsconsole.protocol import GPU_COLUMNS

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from math import ceil, floor
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from opsconsole.history.numbers import Numbers
 from opsconsole.history.recall import Recall, headline_table, roster_of
 from opsconsole.history.schema import HistoryError, file_at, open_reader
 from opsconsole.history.spans import band_of, means_of, stretch
+from opsconsole.history.tiers import TIERS
 
 
 class Reader:
@@ -67,6 +69,18 @@ class Reader:
         with self._opened() as connection:
             ends = [connection.execute(f"select at from tick order by t {way} limit 1").fetchone() for way in ("asc", "desc")]
         return None if None in ends else (ends[0][0], ends[1][0])
+
+    def ticks(self, since: float, until: float) -> list[int]:
+        """The seconds of a span that were recorded, in order."""
+        with self._opened() as connection:
+            rows = connection.execute("select t from tick where t between ? and ? order by t", (ceil(since), floor(until)))
+            return [t for (t,) in rows]
+
+    def next_after(self, moment: float) -> float | None:
+        """The first moment that was recorded after `moment`; None: none."""
+        with self._opened() as connection:
+            row = connection.execute("select at from tick where t > ? order by t limit 1", (floor(moment),)).fetchone()
+        return None if row is None else row[0]
 
     def at(self, moment: float) -> Fleet:
         """The fleet at the newest second that was recorded and is not after `moment`: its `at` tells which."""
@@ -163,6 +177,18 @@ class Reader:
             slots = np.array([slot for slot, _ in rows], np.int64)
             times, values = means_of(self._numbers, metrics, slots, since, until, int(step_s))
         return Table(times, tuple(name for _, name in rows), values)
+
+    def edges(self, series: str, since: float, until: float, step_s: int) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
+        """Of every entity (S) the mean, the lowest and the highest of each whole step (T) of a tier: times (T,), names, (3, S, T).
+
+        step_s: 60 or 600. NaN: no reading.
+        """
+        metric, tier = find_metric(series), next(tier for tier in TIERS if tier.step_s == step_s)
+        first, after = int(since // step_s) * step_s, (int(until // step_s) + 1) * step_s
+        with self._opened() as connection:
+            rows = connection.execute("select slot, name from entity where kind = ? order by slot", (metric.kind,)).fetchall()
+            planes = self._numbers.values(metric, np.array([slot for slot, _ in rows], np.int64), tier, first, after)
+        return np.arange(first, after, step_s, dtype=np.float64), tuple(name for _, name in rows), planes
 
     def workers_known(self) -> dict[str, tuple[str, str, str]]:
         """Model, node and chip of every worker there ever was, by its name; where a name was used again, of the last one."""

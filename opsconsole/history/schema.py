@@ -77,12 +77,18 @@ def open_writer(path: Path, wait_s: float = 1.0) -> sqlite3.Connection:
     return connection
 
 
+def read_uri(path: Path) -> str:
+    """How SQLite is told to open the file for reading. A file at rest in a folder that may only be read has no place for a lock."""
+    at_rest = not os.access(path.parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists()
+    return f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if at_rest else ''}"
+
+
 def open_reader(path: Path) -> sqlite3.Connection:
     """The file at `path` for reading only. Raises HistoryError."""
     if not path.exists():
         raise HistoryError(f"there is no history at {path} yet; it begins with the first collector")
     try:
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=2.0,
+        connection = sqlite3.connect(read_uri(path), uri=True, isolation_level=None, timeout=2.0,
                                      check_same_thread=False)
     except sqlite3.Error as error:
         raise HistoryError(f"the history at {path} cannot be opened: {error}") from None

@@ -98,5 +98,10 @@ class Store:
         """The write-ahead log into the file, and its room back to the disk."""
         self.connection.execute("pragma wal_checkpoint(truncate)").fetchall()
 
+    def settle(self, newest: int) -> None:
+        """Seals all that is over, however long that takes: for a file that nothing more is written to. newest: as in tidy."""
+        while self._sealer.step(newest):
+            pass
+
     def close(self) -> None:
         self.connection.close()

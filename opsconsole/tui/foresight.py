@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from opsconsole.core.whatif import WhatIfError
 
 if TYPE_CHECKING:
     from opsconsole.core.fleet import Fleet
+    from opsconsole.tui.app import ConsoleApp
     from opsconsole.tui.frame import Frame
 
 LEARN_AGAIN_S, LEARN_AT_FIRST_S = 60.0, 10.0
@@ -22,8 +24,10 @@ Learn = Callable[["Fleet"], Learned]
 
 
 class Foresight:
-    def __init__(self, learn: Learn | None) -> None:
-        self._learn = learn
+    """learn: None where there is no history."""
+
+    def __init__(self, app: ConsoleApp, learn: Learn | None) -> None:
+        self.app, self._learn = app, learn
         self.learned = NOTHING_LEARNED
         self.what_if = ""
         """What is imagined on the capacity screen; "" when nothing is."""
@@ -33,21 +37,34 @@ class Foresight:
         self._key: tuple[object, ...] = ()
         self._looks: tuple[Outlook, Outlook | None] | None = None
 
-    def is_due(self, fleet: Fleet) -> bool:
-        """Whether it is time to learn again: of this moment, or because another moment is looked at."""
+    def tick(self) -> None:
+        """Learn again when it is time to: of this moment, or because another one is looked at."""
+        fleet = self.app.frame.fleet if self.app.frame is not None else None
         again_s = min(max(self.learned.span_s / 4, LEARN_AT_FIRST_S), LEARN_AGAIN_S)
-        return self._learn is not None and (self._asked_at is None or abs(fleet.at - self._asked_at) >= again_s)
-
-    def learn(self, fleet: Fleet) -> Learned:
-        """Takes a while: for a thread."""
-        return self._learn(fleet) if self._learn is not None else NOTHING_LEARNED
-
-    def begin(self, fleet: Fleet) -> None:
+        if fleet is None or self._learn is None or (self._asked_at is not None and abs(fleet.at - self._asked_at) < again_s):
+            return
         self._asked_at = fleet.at
+        self.app.run_worker(self._learn_from(self._learn, fleet), exit_on_error=False)
+
+    async def _learn_from(self, learn: Learn, fleet: Fleet) -> None:
+        """Beside the loop, because much of the history is read."""
+        self.learned = await asyncio.to_thread(learn, fleet)
+
+    def ask(self) -> None:
+        """What shall be imagined is typed at the foot of the screen."""
+        from opsconsole.tui.screens.what_if_prompt import WhatIfPrompt
+
+        self.app.push_screen(WhatIfPrompt(self.what_if))
 
     def imagine(self, expression: str) -> None:
-        """From now on looks have a second part: what would be then. What cannot be imagined is said in `trouble` at the next look."""
+        """From now on looks have a second part: what would be then. What cannot be imagined is said in `trouble`, and not kept."""
         self.what_if, self.trouble, self._key = expression.strip(), "", ()
+        if self.app.frame is not None and self.what_if:
+            self.looks(self.app.frame)
+        if self.trouble:
+            self.what_if = ""
+        if self.app.view is not None:
+            self.app.view.repaint()
 
     def looks(self, frame: Frame) -> tuple[Outlook, Outlook | None]:
         """The look at the frame's fleet, and at what is imagined."""
@@ -60,7 +77,6 @@ class Foresight:
     def _looked(self, fleet: Fleet) -> tuple[Outlook, Outlook | None]:
         try:
             looks = outlook(fleet, self.learned, self.what_if)
-            self.trouble = ""
         except WhatIfError as error:
             looks, self.trouble = outlook(fleet, self.learned), str(error)
         return looks

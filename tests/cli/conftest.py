@@ -1,10 +1,11 @@
-"""One way to run a command in this process: its exit code, stdout and stderr."""
+"""One way to run a command in this process: its exit code, stdout and stderr; and a past to ask about."""
 
 import os
 
 import pytest
 
-from opsconsole.cli import acting, audit, capacity, doctor, history, root, runs, show
+from opsconsole.cli import acting, audit, capacity, doctor, root, runs, show
+from tests.history.recorded import record
 
 
 @pytest.fixture
@@ -15,7 +16,7 @@ def opsconsole(monkeypatch, capsys, tmp_path):
     monkeypatch.setenv("OPSCONSOLE_STATE_DIR", os.environ.get("OPSCONSOLE_STATE_DIR") or str(tmp_path / "no-history-here"))
 
     def run(*arguments, session=None):
-        for module in (acting, audit, capacity, doctor, history, runs, show):
+        for module in (acting, audit, capacity, doctor, runs, show):
             if session is not None:
                 monkeypatch.setattr(module, "open_session", session.opened)
         code = root.run(arguments)
@@ -23,3 +24,9 @@ def opsconsole(monkeypatch, capsys, tmp_path):
         return code, captured.out, captured.err
 
     return run
+
+
+@pytest.fixture(scope="session")
+def recorded(tmp_path_factory):
+    """The past of a simulated fleet, which no test may change."""
+    return record(tmp_path_factory.mktemp("recorded"))

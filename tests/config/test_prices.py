@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from opsconsole.config import ConfigError, read_config
-from opsconsole.core.site import Price
+from opsconsole.core.declared import Price
 
 HEAD = '[[nodes]]\nhosts = "n1"\nsite = "a"\n\n[[sites]]\nname = "a"\n'
 

@@ -10,7 +10,7 @@ import pytest
 from opsconsole.control import wire
 from opsconsole.control.session import Series
 from opsconsole.core.events import Lost, Recorded, Routed
-from opsconsole.core.fleet import UNREACHABLE, Fleet, Roster
+from opsconsole.core.fleet import UNREACHABLE, Fleet, Rack, Roster
 from opsconsole.core.fold import fold
 from opsconsole.core.plan import make_plan
 from opsconsole.core.run import Run, StepRun
@@ -40,7 +40,8 @@ def assert_same(left, right):
 
 
 def troubled_fleet():
-    fleet = fleet_of({"n1": [worker_fields("w1", gpus=[0, 1]), worker_fields("w2", state="FAILED", reason="no")]})
+    workers = [worker_fields("w1", gpus=[0, 1]), worker_fields("w2", state="FAILED", reason="no")]
+    fleet = fleet_of({"n1": workers}, racks=(Rack("r01", "ams1", 9.5),))
     line = sampled("n3", procs=[[1, 77, "python", 512.5], [2, 78, "x", None]], gpu_errors={"3": "LOST: GPU is lost"})
     lost = Lost("n2", 103.0, UNREACHABLE, "no answer")
     return fold(fleet, [lost, line, Routed({"demo": 4.0}), Recorded("disk full"), tick(103.0), tick(104.0)])

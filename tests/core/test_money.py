@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from opsconsole.core import money
+from opsconsole.core.declared import Price
 from opsconsole.core.fleet import Site
-from opsconsole.core.site import Price
 from tests.telemetry import fleet_of
 
 DAY_S = 86400.0

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from opsconsole.core.declared import Price
 from opsconsole.core.fleet import Cordoned, Model, NodeFacts, Site, opening
 from opsconsole.core.fold import fold
 from opsconsole.core.learned import Learned
 from opsconsole.core.rates import Rate
-from opsconsole.core.site import Price
 from opsconsole.core.stranded import stranded
 from tests.telemetry import fleet_of, linked, roster, sampled, tick, worker_fields
 

@@ -48,6 +48,6 @@ class CapacityScreen(View):
     def back(self) -> None:
         """Takes a what-if off first."""
         if self.app.foresight.what_if and not self.app.acting.close_shown():
-            self.app.imagine("")
+            self.app.foresight.imagine("")
         else:
             super().back()

@@ -39,14 +39,11 @@ class WhatIfPrompt(Modal[None]):
 
     def press(self, event: events.Key) -> None:
         if event.key == "enter":
-            self.app.imagine(self.line.editor.text)
-            if self.app.frame is not None:
-                self.app.foresight.looks(self.app.frame)
+            self.app.foresight.imagine(self.line.editor.text)
             self.line.trouble = self.app.foresight.trouble
             if not self.line.trouble:
                 self.dismiss(None)
                 return
-            self.app.imagine("")
         else:
             self.line.editor.press(event)
         self.line.repaint()

@@ -17,8 +17,8 @@ class Ends(Pane):
             return [title(self.look, "WHAT ENDS FIRST", width)]
         now, then = self.app.foresight.looks(self.frame)
         if then is not None:
-            return [title(self.look, "BEFORE AND AFTER", width, "w another  esc take off", "accent"), *self._changes(now, then, width)]
-        lines = [title(self.look, "WHAT ENDS FIRST", width, "w what if")]
+            return [title(self.look, "BEFORE AND AFTER", width, "i another  esc take off", "accent"), *self._changes(now, then, width)]
+        lines = [title(self.look, "WHAT ENDS FIRST", width, "i what if")]
         for one in now.saturation:
             full = one.full_in_s == 0 or one.in_s == 0
             ink = "crit" if full else "warn" if one.ends or one.full_in_s is not None or (one.load or 0.0) > FULL_SHARE else "dim"

@@ -7,7 +7,7 @@ from rich.cells import cell_len
 from opsconsole.core.fleet import Site
 from opsconsole.core.money import bill_usd, midnight, site_usd_per_h
 from opsconsole.core.outlook import Outlook
-from opsconsole.core.power import at_site, drawn_w, limits_w, overhead_w, pue_of
+from opsconsole.core.power import at_feed, drawn_w, limits_w, overhead_w, pue_of
 from opsconsole.core.saturation import Saturation
 from opsconsole.core.wording import UNKNOWN, age_text, power_text
 from opsconsole.tui.paint import Fields, Row, columns, fit_fields, meter, title
@@ -49,7 +49,7 @@ class SiteHeadroom(Pane):
         drawn, budget_w = drawn_w(fleet, site), None if site.power_budget_kw is None else site.power_budget_kw * 1e3
         ink = "crit" if ends.in_s == 0 else "warn" if ends.ends else "ok"
         today = midnight(fleet.at)
-        caps_w = (float(limits_w(fleet)[at_site(fleet, site.name)].sum()) + overhead_w(fleet, site)) * pue_of(site)
+        caps_w = (float(limits_w(fleet)[at_feed(fleet.roster, site)].sum()) + overhead_w(fleet, site)) * pue_of(site)
         texts = {
             "GPUS": str(counts.total), "SERVE": str(counts.serving), "FREE": str(counts.free), "STRANDED": str(counts.stranded),
             "STRAND": str(counts.stranded), "DRAWS": power_text(drawn), "BUDGET": power_text(budget_w), "AT CAPS": power_text(caps_w),

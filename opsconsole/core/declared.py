@@ -1,4 +1,4 @@
-"""A site: one power feed at one provider with one price list."""
+"""What the operator has declared of the fleet, in the fleet file: its feeds of power, its models, and the limits of every action."""
 
 from __future__ import annotations
 
@@ -35,3 +35,35 @@ class Site:
     node_overhead_w: float | None = None
     """What each node draws beside its GPUs (processors, fans, network), before PUE."""
     budget_usd_per_month: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rack:
+    """A rack whose feed has a budget of its own, within that of its site; it carries GPUs only, so no PUE counts."""
+
+    name: str
+    site: str
+    power_budget_kw: float
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    name: str
+    engine: str = "jax"
+    checkpoint: str = ""
+    gpus: int = 1
+    gpu_share: float = 1.0
+    """Of one GPU's memory, above 0 to 1; below 1 several workers may share a GPU."""
+    slots: int = 8
+    max_len: int = 512
+    min_ready: int = 0
+    ttft_p95_ms: float | None = None
+    """Objective; None: no objective."""
+    itl_p95_ms: float | None = None
+    tokens_per_day: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    max_unavailable: int = 1
+    power_headroom_pct: float = 10.0
