@@ -43,6 +43,12 @@ def _joules(row: Row) -> str:
     return ", ".join(f"{chip} {number_text(joules, 2)}" for chip, joules in row["joules_per_token"].items()) or UNKNOWN
 
 
+def _today(row: Row) -> str:
+    """Tokens since midnight against what the day's target wants by now; nothing without a target."""
+    wanted = row["tokens_today_wanted"]
+    return f"{count_text(row['tokens_today'])} of {count_text(wanted)}" if wanted else ""
+
+
 def _ahead(row: Row) -> str:
     ahead = row["forecast"]
     if ahead is None:
@@ -60,7 +66,7 @@ MODELS = (
     _right("ASKED", lambda row: count_text(row["demand_tokens_per_s"])), _right("CAN SERVE", _spread),
     _right("FULL", lambda row: _pct(row["load_pct"])), _right("CAN ADD", lambda row: count_text(row["addable_tokens_per_s"])),
     _right("BURN 5m / 1h", _burn), _right("$/M TOKENS", lambda row: number_text(row["usd_per_million_tokens"], 2)),
-    Column("J/TOKEN", _joules), Column("HIGHEST AHEAD", _ahead),
+    Column("TODAY", _today, right=True, optional=True), Column("J/TOKEN", _joules), Column("HIGHEST AHEAD", _ahead),
 )
 SITES = (
     Column("SITE", lambda row: row["name"]), _right("GPUS", lambda row: str(row["gpus"])),

@@ -19,6 +19,7 @@ from opsconsole.core.money import bill_usd, fleet_usd_per_h, midnight, site_usd_
 from opsconsole.core.needs import Needs, demand_for, needs
 from opsconsole.core.power import at_feed, drawn_w, limits_w, overhead_w, pue_of
 from opsconsole.core.saturation import Saturation, saturation
+from opsconsole.core.totals import worker_total, worker_worst
 from opsconsole.core.whatif import imagine
 
 Row = dict[str, Any]
@@ -117,6 +118,7 @@ def model_figures(look: Outlook, model: ModelCapacity) -> Row:
     known: Model = next(known for known in look.capacity.fleet.roster.models if known.name == model.name)
     found = learned.burns.get(model.name, ())
     energy = {**energy_now(look.capacity.fleet), **learned.energy}
+    heard = look.capacity.fleet.heard_workers_of_model.get(model.name, ())
     return {
         "name": model.name, "ready": model.ready, "served_tokens_per_s": plain(model.demand.served_tokens_per_s),
         "demand_tokens_per_s": plain(model.demand_tokens_per_s), "capacity_tokens_per_s": plain(model.capacity_tokens_per_s),
@@ -124,15 +126,23 @@ def model_figures(look: Outlook, model: ModelCapacity) -> Row:
         **dict(zip(("expected_tokens_per_s", "expected_low", "expected_high"), map(plain, model.expected or (None,) * 3), strict=True)),
         "load_pct": pct(model.load), "limit": model.limit or None,
         "addable_workers": model.addable_workers, "addable_tokens_per_s": plain(model.addable_tokens_per_s),
-        "tokens_today": plain(learned.tokens_today.get(model.name), 0), "tokens_per_day": plain(known.tokens_per_day, 0),
+        "tokens_today": plain(learned.tokens_today.get(model.name), 0), "tokens_per_day": plain(known.tokens_per_day, 0), "tokens_today_wanted": plain(_wanted(known, look.capacity.fleet.at), 0),
         "gpus_needed": dict(need.needed), "gpus_short": dict(need.short), "launches": need.launches,
         "unmet_tokens_per_s": plain(need.unmet_tokens_per_s),
+        "requests_per_s": plain(worker_total(heard, "requests_per_s")),
+        "ttft_p95_ms": plain(worker_worst(heard, "ttft_p95_ms")), "itl_p95_ms": plain(worker_worst(heard, "itl_p95_ms")),
+        "objective": {"ttft_p95_ms": plain(known.ttft_p95_ms), "itl_p95_ms": plain(known.itl_p95_ms)},
         "burn": [{"window_s": burn.window_s, "seen_s": burn.seen_s, "burn": plain(burn.burn)} for burn in found],
         "error_budget_left_pct": pct(budget_left(found)), "error_budget_empty_in_s": plain(empty_in_s(found)),
         "usd_per_h": plain(model.usd_per_h), "usd_per_million_tokens": plain(model.usd_per_million_tokens),
         "joules_per_token": {chip: plain(one.joules_per_token) for (name, chip), one in sorted(energy.items()) if name == model.name},
         "forecast": _forecast(learned, model.name),
     }
+
+
+def _wanted(model: Model, at: float) -> float | None:
+    """Tokens that should have been given since midnight UTC, were every hour of the day alike; None without a day's target."""
+    return None if model.tokens_per_day is None else model.tokens_per_day * (at - midnight(at)) / DAY_S
 
 
 def _forecast(learned: Learned, model: str) -> Row | None:
