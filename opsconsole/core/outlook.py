@@ -40,6 +40,10 @@ class Outlook:
     def saturation(self) -> tuple[Saturation, ...]:
         return saturation(self.capacity.fleet, self.capacity.learned, self.capacity)
 
+    def complete(self) -> None:
+        """Work out now what is worked out when it is asked for: for a thread, so that who draws it need not wait."""
+        _ = self.saturation, self.needs, self.capacity.idle_usd_per_h
+
     @property
     def assumptions(self) -> tuple[str, ...]:
         note = (self.capacity.learned.note,) if self.capacity.learned.note else ()
