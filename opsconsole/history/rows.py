@@ -53,6 +53,8 @@ class Wanted:
     @property
     def names(self) -> tuple[str, ...]:
         """The columns of the rows."""
+        if self.kind == "event":
+            return EVENT_COLUMNS
         return ("at", *IDENTITY[self.kind], *self.readings)
 
 
@@ -76,6 +78,17 @@ def blocks(reader: Reader, wanted: Wanted) -> Iterator[Block]:
             yield from _rows(reader, wanted, times, entities, values)
             steps = max(BLOCK_VALUES // max(int(values.size / len(times) * wanted.step_s), 1), 1)
         since = after
+
+
+def expected_rows(reader: Reader, wanted: Wanted) -> int:
+    """At most so many rows will come of it. Raises HistoryError."""
+    span = reader.span()
+    if span is None or wanted.kind == "event":
+        return 0
+    things = reader.table([f"{wanted.kind}.{wanted.columns[0]}"], span[1], span[1], 1.0).entities
+    chosen = [wanted.node in (None, one.get("node", wanted.node)) for one in identities(reader, wanted.kind, things, span[1])]
+    kept_s = min(wanted.until, span[1]) - (wanted.since if wanted.has_edges else max(wanted.since, span[0]))
+    return sum(chosen) * (int(max(kept_s, 0.0) / wanted.step_s) + 1)
 
 
 def _values(reader: Reader, wanted: Wanted, since: float, until: float) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:

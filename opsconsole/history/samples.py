@@ -151,8 +151,8 @@ class Recorder:
     def _write_down_fleets(self) -> None:
         while self._fleets:
             fleet = self._fleets.popleft()
-            if int(fleet.at) == self._last_t:
-                continue
+            if int(fleet.at) == self._last_t and self._pen.has_written:
+                continue  # the first one is written down even so: trends reach back to it, whoever kept its second
             self._last_t = int(fleet.at)
             self._keep(self._pen.write(fleet))
             self._notes.extend(self._happenings.follow(fleet))

@@ -118,7 +118,7 @@ class World:
         self._workers = worker_lines(self.crew)
         count = len(self.specs)
         load1 = self.random.uniform(2.0, 9.0, count)
-        columns = (load1 * 6.0, 60_000 + 900 * load1, load1, np.full(count, 1.5e6), load1 * 4.0, load1 * 9.0)
+        columns = (load1 * 6.0, np.rint(60_000 + 900 * load1), load1, np.full(count, 1.5e6), load1 * 4.0, load1 * 9.0)
         self._node_columns = np.stack(columns).round(1)  # (NODE_COLUMNS, N)
         assert len(self._node_columns) == len(NODE_COLUMNS)
         if self._procs_of_change != self.crew.changes:

@@ -4,6 +4,7 @@ import csv
 import io
 import sqlite3
 import stat
+from types import SimpleNamespace
 
 import pytest
 
@@ -108,6 +109,12 @@ def test_a_span_without_anything_is_told_and_leaves_no_file(opsconsole, recorded
     span = ("--since", "2001-01-01", "--until", "2001-01-02")
     code, _, err = opsconsole(*recorded.options, "export", str(path), "--kind", "gpu", *span)
     assert code == 1 and "nothing was recorded" in err and not list(tmp_path.iterdir())
+
+
+def test_what_has_no_room_on_the_disk_is_not_begun(opsconsole, recorded, tmp_path, monkeypatch):
+    monkeypatch.setattr("opsconsole.cli.export.shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
+    code, _, err = opsconsole(*recorded.options, "export", str(tmp_path / "x.db"), *WHOLE)
+    assert code == 1 and "GiB are free" in err and "choose --step 1m" in err and not list(tmp_path.iterdir())
 
 
 def test_a_place_that_cannot_be_written_is_one_sentence(opsconsole, recorded, tmp_path):

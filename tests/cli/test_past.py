@@ -1,6 +1,9 @@
 """The listings at a past second: the same output from the same kind of value, honest about gaps and about what is not kept."""
 
 import json
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -91,3 +94,13 @@ def test_no_collector_is_started_for_the_past(opsconsole, recorded):
     assert sorted(path.name for path in recorded.file.parent.iterdir()) == before
     assert not {"collector.sock", "collector.lock", "collector.log"} & set(before)
     assert recorded.gap[1] - recorded.gap[0] == GAP_S + 1
+
+
+def test_a_query_without_an_end_is_ended_by_ctrl_c(recorded):
+    numbers = "with recursive t(x) as (select 1 union all select x + 1 from t)"
+    endless = f"select 1 as x union all select 2 union all select * from ({numbers} select x from t where x < 0)"
+    command = [sys.executable, "-m", "opsconsole", *recorded.options, "history", "--json", "--sql", endless]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == '{"x":1}\n'
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=20)[1].strip() == "opsconsole: interrupted" and process.returncode == 130

@@ -170,11 +170,12 @@ class Console:
             raise Broken(f"G3: {step.text} begins before what it depends on is done")
         mine = _steps(self.runs.values(), "OPEN", "INTERRUPTED")
         sees_all = all(self.is_linked.values())
-        launches = [one for one in mine if one.order["op"] == "launch"]
+        # a GPU rises once, also where two launches want it: its node refuses one of them
+        rising = {(one.node, gpu) for one in mine if one.order["op"] == "launch" for gpu in one.order["gpus"]}
         if step.order["op"] == "launch" and sees_all:
-            if len(launches) > LAUNCHES_AT_ONCE:
+            if len(rising) > LAUNCHES_AT_ONCE:
                 raise Broken("G2: more launches at once than the power budget of the site takes")
-            if step.node in RACKED and sum(one.node in RACKED for one in launches) > LAUNCHES_IN_RACK:
+            if step.node in RACKED and sum(node in RACKED for node, _ in rising) > LAUNCHES_IN_RACK:
                 raise Broken("G2: more launches at once than the power budget of the rack takes")
         if step.order["op"] == "drain":
             leaving = {one.worker for one in mine if one.order["op"] == "drain"}
