@@ -113,6 +113,8 @@ def calm(nodes: int = 24, gpus: int = 8, seed: int = 7, names: tuple[str, ...] =
         ("energy_j", util * 1e6),
     ):
         values[GPU_COLUMNS.index(name)] = column
+    told = np.full((len(NODE_COLUMNS), nodes), 20.0)
+    told[NODE_COLUMNS.index("disk_free_mib")] = 500_000.0
     fleet = Fleet(
         at=at,
         mono=MONO,
@@ -121,7 +123,7 @@ def calm(nodes: int = 24, gpus: int = 8, seed: int = 7, names: tuple[str, ...] =
         cause=("",) * nodes,
         sampled_mono=np.full(nodes, MONO - 0.4),
         clock_offset_s=np.zeros(nodes),
-        node_values=np.full((len(NODE_COLUMNS), nodes), 20.0),
+        node_values=told,
         gpu_values=values,
         workers=_workers(lineup, random),
         processes={row: (Process(0, 4000 + row, "python3 -m opsconsole.worker", 61_000.0),) for row in range(nodes)},
