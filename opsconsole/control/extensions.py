@@ -10,7 +10,9 @@ from typing import Any
 from opsconsole.config import Config
 from opsconsole.control.router import AbsentRouter
 from opsconsole.control.routes import GatewayRouter
+from opsconsole.control.tellers import Told
 from opsconsole.core.fleet import Model
+from opsconsole.core.telling import Outbox
 from opsconsole.core.text import clean
 from opsconsole.hooks import Misfit, Notifier, Router, RouterSettings
 from opsconsole.plugins import BUILT_IN, Plugins
@@ -91,6 +93,19 @@ def open_notifier(plugins: Plugins, kind: str, options: Mapping[str, Any]) -> No
         raise
     except Exception as error:
         raise Misfit("kind", f"{kind} cannot be used: {type(error).__name__}: {clean(str(error), 300)}") from error
+
+
+def told_of(config: Config, plugins: Plugins) -> list[Told]:
+    """Who is told of alarms. One that cannot be used is told as a trouble of its own: the fleet is watched all the same."""
+    told = []
+    for place, one in enumerate(config.notifiers, 1):
+        name = one.kind if len(config.notifiers) == 1 else f"{one.kind} {place}"
+        outbox = Outbox(one.severity, one.wait_s, one.per_hour)
+        try:
+            told.append(Told(name, open_notifier(plugins, one.kind, one.options), outbox))
+        except Misfit as error:
+            told.append(Told(name, None, outbox, f"{name}: {error}"))
+    return told
 
 
 def moves_streams(config: Config, plugins: Plugins) -> bool:
