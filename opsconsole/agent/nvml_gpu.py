@@ -24,8 +24,8 @@ UNSUPPORTED = (NOT_SUPPORTED, FUNCTION_NOT_FOUND, VERSION_MISMATCH)
 # columns, NVML function, its arguments after the handle, the values from its answer
 CALLS = (
     (("util_pct", "mem_util_pct"), "nvmlDeviceGetUtilizationRates", (), lambda rates: (rates.gpu, rates.memory)),
-    (("power_w",), "nvmlDeviceGetPowerUsage", (), lambda power_mw: (power_mw / 1000,)),
-    (("power_limit_w",), "nvmlDeviceGetEnforcedPowerLimit", (), lambda limit_mw: (limit_mw / 1000,)),
+    (("power_w",), "nvmlDeviceGetPowerUsage", (), lambda power_mw: (round(power_mw / 1000, 1),)),
+    (("power_limit_w",), "nvmlDeviceGetEnforcedPowerLimit", (), lambda limit_mw: (round(limit_mw / 1000, 1),)),
     (("temp_c",), "nvmlDeviceGetTemperature", (NVML_TEMPERATURE_GPU,), lambda temp_c: (temp_c,)),
     (("sm_clock_mhz",), "nvmlDeviceGetClockInfo", (NVML_CLOCK_SM,), lambda mhz: (mhz,)),
     (("mem_clock_mhz",), "nvmlDeviceGetClockInfo", (NVML_CLOCK_MEM,), lambda mhz: (mhz,)),

@@ -104,7 +104,7 @@ class SimulatedSource:
         mem_mib = min(mem_mib, 0.98 * chip["mem_mib"])
         values = {
             "util_pct": round(100 * load), "mem_util_pct": round(60 * load), "mem_used_mib": int(mem_mib),
-            "power_w": round(power_w, 1), "power_limit_w": limit_w, "temp_c": round(gpu.temp_c, 1),
+            "power_w": round(power_w, 1), "power_limit_w": limit_w, "temp_c": round(gpu.temp_c),
             "sm_clock_mhz": round(sm_clock_mhz), "mem_clock_mhz": round(chip["mem_mhz"]), "throttle": _reasons(load, capped, thermal),
             "ecc_corrected": 0, "ecc_uncorrected": 0, "pcie_rx_mib_s": round(900 * load, 1), "pcie_tx_mib_s": round(300 * load, 1),
             "energy_j": round(gpu.energy_j, 1),

@@ -13,7 +13,7 @@ from opsconsole.core.alarm_rules import BUILT_IN, Rule
 from opsconsole.core.fleet import Fleet
 from opsconsole.core.mends import mends
 from opsconsole.core.text import clean
-from opsconsole.core.wording import age_text, alarms_json, at_text, number_text
+from opsconsole.core.wording import age_text, alarms_json, at_text
 
 CLEAR_SCREEN = "\x1b[H\x1b[2J"
 ATTACH_AGAIN_S = 2.0
@@ -108,8 +108,8 @@ def _rule_lines(rules: tuple[Rule, ...]) -> list[str]:
     lines = []
     for rule in rules:
         word = "off" if not rule.is_on else "critical" if rule.severity == CRITICAL else "warning"
-        limit = "" if rule.limit is None else f" {'below' if rule.is_below else 'above'} {number_text(rule.limit)} {rule.unit}".rstrip()
-        over = "" if rule.clear_limit is None else f", over {'above' if rule.is_below else 'below'} {number_text(rule.clear_limit)}"
+        limit = "" if rule.limit is None else f" {'below' if rule.is_below else 'above'} {rule.limit:g} {rule.unit}".rstrip()
+        over = "" if rule.clear_limit is None else f", over {'above' if rule.is_below else 'below'} {rule.clear_limit:g}"
         mark = "" if rule == BUILT_IN.get(rule.name) else "  (fleet file)"
         times = f"for {age_text(rule.for_s)}" if rule.for_s else "at once"
         lines.append(f"{rule.name:{width}}  {word:8}  {times}{limit}{over}, cleared after {age_text(rule.clear_s)}  {rule.says}{mark}")

@@ -1,4 +1,4 @@
-"""The collector's desk for alarms: what people say of them goes into the audit, the fleet and a file; news of them into history and out."""
+"""The collector's desk for alarms: what people say of them goes into the audit, the fleet and a file; news of them leave the house."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from opsconsole.core.alarm import Alarm
 from opsconsole.core.alarm_book import SHIFT, Book, Said, check
 from opsconsole.core.events import Booked, Event, Hampered, Remembered
 from opsconsole.core.fleet import Fleet
-from opsconsole.core.telling import RAISED, News, first_news
+from opsconsole.core.telling import News, first_news
 from opsconsole.core.wording import at_text
 
 KEPT_LIMIT_S = 3.0
@@ -71,17 +71,9 @@ class AlarmDesk:
         before, self._fleet = self._fleet, fleet
         if before.alarm_book is not fleet.alarm_book:
             self._book_number += 1
-        fresh = first_news(before.alarms, fleet)
-        for one in fresh:
-            self._remember(one)
-        self._receiver.saw(fresh, fleet.at)
+        self._receiver.saw(first_news(before.alarms, fleet), fleet.at)
         if self._work is None or self._work.done():
             self._work = asyncio.create_task(self._look_after(fleet))
-
-    def _remember(self, one: News) -> None:
-        alarm = one.alarm
-        kind = "alarm" if one.word == RAISED else "clear"
-        self._note(kind, alarm.subject, alarm.text + (f": {alarm.detail}" if alarm.detail else ""), "")
 
     async def _look_after(self, fleet: Fleet) -> None:
         """The file follows the book at once, and the ages of alarms now and then; so does the look at the disk."""

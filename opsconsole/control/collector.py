@@ -23,6 +23,7 @@ from opsconsole.config import Config, ConfigError, NodeSpec, read_config
 from opsconsole.control import places
 from opsconsole.control.alarm_desk import AlarmDesk
 from opsconsole.control.extensions import load_plugins, moves_streams, open_router, spec_for, told_of
+from opsconsole.control.past import Past
 from opsconsole.control.patience import loop_for
 from opsconsole.control.perform import Performer
 from opsconsole.control.router import Keeper
@@ -98,8 +99,11 @@ async def _collect(config: Config, state_dir: Path, until_idle: bool) -> int:
 async def _watch(
     config: Config, state_dir: Path, recorder: Any, audit: Any, journal: Any, links: list[Link], until_idle: bool
 ) -> None:
-    def note(kind: str, subject: str, text: str, actor: str) -> None:
+    def remember(kind: str, subject: str, text: str, actor: str) -> None:
         recorder.note(kind, subject, text, actor, time.time())
+
+    def note(kind: str, subject: str, text: str, actor: str) -> None:
+        remember(kind, subject, text, actor)
         if kind == "action":
             watch.emit(Acted(time.time(), subject, text, actor))
 
@@ -107,9 +111,10 @@ async def _watch(
     keeper = _keeper(config, plugins, state_dir, lambda: performer.withheld, lambda routed: watch.emit(routed))
     performer = Performer(_sender(config, plugins, links, note), note, audit, journal, keeper.confirm_out)
     await performer.recover()
+    past = Past(places.history_path(state_dir))
     tellers = Tellers(config.fleet_name, told_of(config, plugins), lambda cause: watch.emit(Hampered("notify", cause)))
-    desk = AlarmDesk(performer.ledger, places.alarms_path(state_dir), lambda event: watch.emit(event), note, tellers)
-    counter = Counter(performer, _series_reader(state_dir), _about(config), desk)
+    desk = AlarmDesk(performer.ledger, places.alarms_path(state_dir), lambda event: watch.emit(event), remember, tellers)
+    counter = Counter(performer, past.series, _about(config), desk)
 
     def publish(fleet: Fleet) -> None:
         performer.saw(fleet)
@@ -137,6 +142,7 @@ async def _watch(
         await performer.close()
         await desk.close()
         await asyncio.to_thread(tellers.close)
+        await past.close()
         socket_path.unlink(missing_ok=True)
 
 
@@ -223,19 +229,6 @@ def _links(config: Config) -> tuple[list[Link], Any]:
             await closer()
 
     return links, close
-
-
-def _series_reader(state_dir: Path) -> Any:
-    async def read(**query: Any) -> Any:
-        from opsconsole.history.samples import Reader
-
-        def series() -> Any:
-            with contextlib.closing(Reader(places.history_path(state_dir))) as reader:
-                return reader.series(**query)
-
-        return await asyncio.to_thread(series)
-
-    return read
 
 
 async def _until_told(counter: Counter, watching: asyncio.Task, until_idle: bool) -> None:

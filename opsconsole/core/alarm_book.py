@@ -57,7 +57,7 @@ class Said:
     actor: str
     at: float
     text: str = ""
-    """The reason of a silence, the words of a note."""
+    """The reason of a silence, the words of a note, or of one that comes with an ack."""
     until: float | None = None
     severity: int = 0
     size: int = 0
@@ -136,7 +136,8 @@ def _names(alarms: Iterable[Alarm], roster: Roster) -> set[str]:
 def written(book: Book, said: Said) -> Book:
     """The book with it, once it is checked."""
     if said.word == "ack":
-        return replace(book, acks={**book.acks, said.what: Ack(said.at, said.actor, said.severity, said.size)})
+        taken = replace(book, acks={**book.acks, said.what: Ack(said.at, said.actor, said.severity, said.size)})
+        return written(taken, replace(said, word="note")) if said.text else taken
     if said.word == "unack":
         return replace(book, acks={name: ack for name, ack in book.acks.items() if name != said.what})
     if said.word == "note":

@@ -56,9 +56,12 @@ def find_alarms(fleet: Fleet) -> tuple[Alarm, ...]:
     return _told(replace(fleet, alarm_memory=replace(memory, tracks=tracks)))[0]
 
 
-def alarmed(before: Fleet, fleet: Fleet) -> Fleet:
-    """The fleet with its alarms; `before` it was so. Nothing but the two decides, so a past can be gone through as the present is."""
-    fleet = _with(fleet, alarm_memory=_remembered(before, fleet))
+def alarmed(before: Fleet, fleet: Fleet, jump_s: float = JUMP_S) -> Fleet:
+    """The fleet with its alarms; `before` it was so. Nothing but the two decides, so a past can be gone through as the present is.
+
+    jump_s: from how long between the two on the console slept.
+    """
+    fleet = _with(fleet, alarm_memory=_remembered(before, fleet, jump_s))
     found = {one.key: one for one in _find(fleet)}
     tracks = _followed(fleet, found, fleet.alarm_memory.passed_s - before.alarm_memory.passed_s)
     fleet = _with(fleet, alarm_memory=replace(fleet.alarm_memory, tracks=tracks))
@@ -97,11 +100,11 @@ def _find(fleet: Fleet) -> Iterator[Found]:
             yield found
 
 
-def _remembered(before: Fleet, fleet: Fleet) -> Memory:
+def _remembered(before: Fleet, fleet: Fleet, jump_s: float) -> Memory:
     """What is known of the seconds before, with this one in it."""
     memory = fleet.alarm_memory
     dt_s, is_first = fleet.mono - before.mono, before.at == 0.0 and before.mono == 0.0
-    jumped = not is_first and (dt_s > JUMP_S or abs(fleet.at - before.at - dt_s) > JUMP_S)
+    jumped = not is_first and (dt_s > jump_s or abs(fleet.at - before.at - dt_s) > jump_s)
     step_s = 0.0 if is_first or jumped else max(dt_s, 0.0)
     passed_s = memory.passed_s + step_s
     if jumped:

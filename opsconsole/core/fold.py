@@ -29,6 +29,8 @@ from opsconsole.core.roster import with_facts
 
 ACTS_KEPT = 50
 """Actions that are remembered for the alarms that may follow them."""
+CLOCK_DIGITS = 2
+"""Ages and offsets are known to a hundredth of a second: finer says nothing, and so the history gives them back exactly."""
 
 
 def fold(fleet: Fleet, events: Iterable[happened.Event]) -> Fleet:
@@ -101,8 +103,8 @@ def _sampled(draft: _Draft, event: happened.Sampled) -> None:
         return
     draft.gpu_values[:, gpus] = sample.gpu
     draft.node_values[:, row] = sample.node
-    draft.sampled_mono[row] = event.mono
-    draft.clock_offset_s[row] = sample.wall - event.at
+    draft.sampled_mono[row] = round(event.mono, CLOCK_DIGITS)
+    draft.clock_offset_s[row] = round(sample.wall - event.at, CLOCK_DIGITS)
     draft.workers[event.node] = sample.workers
     _set_details(draft, row, gpus, event)
     gpu_error = draft.roster.nodes[row].gpu_error
@@ -140,7 +142,7 @@ def _troubled(draft: _Draft, event: happened.Troubled) -> None:
 
 
 def _ticked(draft: _Draft, event: happened.Ticked) -> None:
-    draft.at, draft.mono, draft.ticked = event.at, event.mono, True
+    draft.at, draft.mono, draft.ticked = event.at, round(event.mono, CLOCK_DIGITS), True
     age_s = event.mono - draft.sampled_mono
     for row in np.flatnonzero(np.isin(draft.reach, (*ANSWERING, STALE)) & (age_s > STALE_AFTER_S)):
         # a link that says nothing of its own (it hangs, too) must not keep a silent node looking alive

@@ -10,10 +10,18 @@ from opsconsole.history.schema import HistoryError
 from opsconsole.protocol import GPU_COLUMNS, NODE_COLUMNS
 
 WORKER_NUMBERS = (
-    "port", "pid", "slots", "queue_depth", "running", "tokens_total", "prompt_tokens_total", "requests_total",
-    "tokens_per_s", "requests_per_s", "ttft_p50_ms", "ttft_p95_ms", "itl_p50_ms", "itl_p95_ms", "kv_used_pct", "started_wall",
+    "slots", "queue_depth", "running", "tokens_total", "prompt_tokens_total", "requests_total",
+    "tokens_per_s", "requests_per_s", "ttft_p50_ms", "ttft_p95_ms", "itl_p50_ms", "itl_p95_ms", "kv_used_pct",
 )
-"""The fields of a worker that are numbers."""
+"""The fields of a worker that measure; its other fields are words, which the moments keep (see moments)."""
+NODE_NUMBERS = (*NODE_COLUMNS, "age_s", "clock_offset_s")
+MODEL_NUMBERS = ("queue_depth", "running", "tokens_per_s", "requests_per_s", "ttft_p95_ms", "itl_p95_ms", "workers_ready")
+"""Over the workers of nodes that answer: sums, and the latencies of the worst; queue_depth with what waits at the router."""
+SITE_NUMBERS = ("power_w", "util_pct", "tokens_per_s")
+"""Over the GPUs and workers of nodes that answer: sums, and the mean utilization."""
+COLUMNS_OF_KIND = {
+    "gpu": GPU_COLUMNS, "node": NODE_NUMBERS, "worker": WORKER_NUMBERS, "fleet": HEADLINES, "model": MODEL_NUMBERS, "site": SITE_NUMBERS,
+}
 
 _UNITS = (
     # ending of the name, unit, smallest difference that matters: it decides the size of the file more than any codec
@@ -26,13 +34,14 @@ _UNITS = (
     ("cpu_pct", "%", 0.1),
     ("kv_used_pct", "%", 0.1),
     ("_pct", "%", 1.0),
-    ("_ms", "ms", 0.1),
+    ("_ms", "ms", 0.01),
     ("_w", "W", 0.1),
     ("_c", "°C", 1.0),
     ("_mhz", "MHz", 1.0),
     ("_j", "J", 1000.0),
     ("load1", "", 0.01),
-    ("_wall", "s", 1.0),
+    ("age_s", "s", 0.01),
+    ("offset_s", "s", 0.01),
     ("nodes_live", "nodes", 1.0),
     ("", "", 1.0),
 )
@@ -54,15 +63,12 @@ class Metric:
 
 def _metric(kind: str, column: str) -> Metric:
     unit, scale = next((unit, scale) for ending, unit, scale in _UNITS if column.endswith(ending))
-    # the fleet's utilization is a mean, so it has more digits than any one GPU's
-    return Metric(kind, column, unit, 0.1 if kind == "fleet" and unit == "%" else scale)
+    # the utilization of many GPUs is a mean, so it has more digits than any one GPU's
+    return Metric(kind, column, unit, 0.1 if kind in ("fleet", "site") and unit == "%" else scale)
 
 
-METRICS = {
-    metric.name: metric
-    for kind, columns in (("gpu", GPU_COLUMNS), ("node", NODE_COLUMNS), ("worker", WORKER_NUMBERS), ("fleet", HEADLINES))
-    for metric in (_metric(kind, column) for column in columns)
-}
+METRICS = {metric.name: metric for kind, columns in COLUMNS_OF_KIND.items() for metric in (_metric(kind, column) for column in columns)}
+METRICS_OF_KIND = {kind: tuple(METRICS[f"{kind}.{column}"] for column in columns) for kind, columns in COLUMNS_OF_KIND.items()}
 
 
 def find_metric(series: str) -> Metric:

@@ -31,7 +31,13 @@ def unpack(frame: bytes, scale: float) -> np.ndarray:
     width, lowest, raw = _open(frame)
     planes = np.frombuffer(raw, np.uint8).reshape(width, -1)
     stored = np.ascontiguousarray(planes.T).view(f"<u{width}").ravel()
-    return np.where(stored > 0, (stored.astype(np.float64) + (lowest - 1.0)) * scale, np.nan)
+    return np.where(stored > 0, scaled(stored.astype(np.float64) + (lowest - 1.0), scale), np.nan)
+
+
+def scaled(counts, scale: float):
+    """Counts as values. Divided where a division is exact: 4123 / 10 is the 412.3 that was written, 4123 * 0.1 is not."""
+    parts = round(1.0 / scale)
+    return counts / parts if parts > 1 else counts * scale
 
 
 def pick(frame: bytes, slot: int, scale: float) -> float:
@@ -41,7 +47,7 @@ def pick(frame: bytes, slot: int, scale: float) -> float:
     if slot >= slots:
         return float("nan")
     stored = int.from_bytes(raw[slot::slots], "little")
-    return (stored + lowest - 1) * scale if stored else float("nan")
+    return scaled(float(stored + lowest - 1), scale) if stored else float("nan")
 
 
 def _open(frame: bytes) -> tuple[int, int, bytes]:

@@ -1,39 +1,36 @@
-"""Questions to the history: one series over a span of time, with gaps where nothing was heard and peaks that survive a chart."""
+"""Questions to the history: the fleet at a moment, what happened, and any series over a span of time with its gaps and peaks."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from opsconsole.core.fleet import TREND_LENGTH, Fleet
+from opsconsole.core.marks import KINDS, Mark
+from opsconsole.core.wording import at_text
 from opsconsole.history.catalog import Metric, find_metric
-from opsconsole.history.codec import pick, unpack
-from opsconsole.history.schema import HistoryError, open_reader
-
-GAP_S = 3
-"""Ticks further apart than this have a gap between them: nobody recorded."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Series:
-    """times: epoch seconds, (T,) float64; values: (T,) float64, NaN: no reading."""
-
-    series: str
-    unit: str
-    times: np.ndarray
-    values: np.ndarray
+from opsconsole.history.charts import Band, Series, Table, reduced, reduced_band
+from opsconsole.history.moments import applied, unpacked
+from opsconsole.history.numbers import Numbers
+from opsconsole.history.recall import Recall, headline_table, roster_of
+from opsconsole.history.schema import HistoryError, file_at, open_reader
 
 
 class Reader:
-    """Answers from the file at `path`, which a recorder may be writing. Opened at the first question; close it, or use `with`."""
+    """Answers from the file at `path`, which a recorder may be writing. Opened at the first question; close it, or use `with`.
+
+    Every question may raise HistoryError.
+    """
 
     def __init__(self, path: Path):
         self.path = Path(path)
         self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
+        self._recalls: dict[str, Recall] = {}
 
     def __enter__(self) -> Reader:
         return self
@@ -45,55 +42,180 @@ class Reader:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+            self._recalls = {}
 
     @contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
-        """The connection, with SQLite's complaints in our words."""
-        if self._connection is None:
-            self._connection = open_reader(self.path)
+        """The connection, in one transaction, with SQLite's complaints in our words."""
+        if self._connection is None or self._file != file_at(self.path):
+            self.close()
+            self._connection, self._file = open_reader(self.path), file_at(self.path)
         try:
-            yield self._connection
+            self._connection.execute("begin")
+            try:
+                yield self._connection
+            finally:
+                self._connection.execute("rollback")  # a reader that lingers keeps the log from being cut
         except sqlite3.Error as error:
             self.close()
             raise HistoryError(f"the history at {self.path} cannot be read: {error}") from None
 
-    def series(
-        self, series: str, node: str | None = None, gpu: int | None = None, worker: str | None = None, *,
-        since: float, until: float, points: int | None = None,
-    ) -> Series:
-        """`series` of one entity from `since` to `until` (epoch seconds), at most `points` of them. Raises HistoryError."""
-        metric = find_metric(series)
-        entity = _entity_name(metric, node, gpu, worker)
-        if until < since:
-            raise HistoryError("the end of the span lies before its beginning")
-        if points is not None and points < 2:
-            raise HistoryError("at least 2 points are needed")
+    def span(self) -> tuple[float, float] | None:
+        """The first and the last moment that `at` can show; None: none."""
         with self._opened() as connection:
-            times, values = _read(connection, metric, entity, since, until)
-        if points is not None:
-            times, values = reduce(times, values, points)
-        return Series(series, metric.unit, times, values)
+            ends = [connection.execute(f"select at from tick order by t {way} limit 1").fetchone() for way in ("asc", "desc")]
+        return None if None in ends else (ends[0][0], ends[1][0])
+
+    def at(self, moment: float) -> Fleet:
+        """The fleet at the newest second that was recorded and is not after `moment`: its `at` tells which."""
+        with self._opened() as connection:
+            row = connection.execute("select t, at from tick where t <= ? order by t desc limit 1", (int(moment),)).fetchone()
+            if row is None:
+                raise HistoryError(self._no_moment(connection, moment))
+            return self._recalled(connection, *row)
+
+    def _no_moment(self, connection: sqlite3.Connection, moment: float) -> str:
+        first = connection.execute("select at from tick order by t limit 1").fetchone()
+        if first is None:
+            return f"the history at {self.path} has no moment yet; it begins with the first node that is watched"
+        return f"{at_text(moment)} lies before the beginning of the history, {at_text(first[0])}"
+
+    def _recalled(self, connection: sqlite3.Connection, t: int, at: float) -> Fleet:
+        query = "select roster, keyframe.data, moment.data from moment join keyframe on keyframe.t = keyframe where moment.t = ?"
+        row = connection.execute(query, (t,)).fetchone()
+        if row is None:
+            raise HistoryError(f"of {at_text(at)} only series were kept, by an older opsconsole; choose a later moment")
+        try:
+            picture = applied(unpacked(row[1]), unpacked(row[2]))
+            recall = self._recall(connection, row[0])
+        except ValueError as error:
+            raise HistoryError(f"the moment {at_text(at)} cannot be read: {error}; choose another one") from None
+        blobs = connection.execute("select headlines from tick where t <= ? order by t desc limit ?", (t, TREND_LENGTH)).fetchall()
+        return recall.fleet(at, picture, Numbers(connection).at(t), headline_table([blob for (blob,) in reversed(blobs)]))
+
+    def _recall(self, connection: sqlite3.Connection, key: str) -> Recall:
+        """Names get their places before the first tick that needs them is written, so what is known of a roster stays true."""
+        if key not in self._recalls:
+            row = connection.execute("select data from roster where key = ?", (key,)).fetchone()
+            if row is None:
+                raise ValueError("what the fleet consisted of is missing")
+            places: dict[str, dict[str, int]] = {}
+            for kind, slot, name in connection.execute("select kind, slot, name from entity"):
+                places.setdefault(kind, {})[name] = slot
+            self._recalls = {key: Recall(roster_of(unpacked(row[0])), places)}
+        return self._recalls[key]
+
+    def marks(self, since: float, until: float, limit: int = 1000) -> tuple[Mark, ...]:
+        """What happened, oldest first; of more than `limit` the newest."""
+        query = "select at, kind, severity, subject, text, actor from note where at between ? and ? order by at desc, id desc limit ?"
+        with self._opened() as connection:
+            rows = connection.execute(query, (since, until, limit)).fetchall()
+        return tuple(
+            Mark(at, kind if kind in KINDS else "event", severity, subject or "", text or "", actor or "")
+            for at, kind, severity, subject, text, actor in reversed(rows)
+        )
+
+    def series(
+        self, series: str, node: str | None = None, gpu: int | None = None, worker: str | None = None, model: str | None = None,
+        site: str | None = None, *, since: float, until: float, points: int | None = None,
+    ) -> Series:
+        """`series` of one entity from `since` to `until` (epoch seconds), at most `points` of them."""
+        metric = find_metric(series)
+        entity = _entity_name(metric, node, gpu, worker, model, site)
+        _check_span(since, until, points)
+        with self._opened() as connection:
+            slot, numbers = _slot_of(connection, metric.kind, entity), Numbers(connection)
+            ticks = numbers.ticks(since, until)
+            values = numbers.one(metric, slot, ticks)
+        found = Series(series, metric.unit, ticks.astype(np.float64), values, values, values)
+        return found if points is None else reduced(found, points)
+
+    def peers(
+        self, series: str, node: str | None = None, gpu: int | None = None, worker: str | None = None, model: str | None = None,
+        site: str | None = None, *, since: float, until: float, points: int | None = None,
+    ) -> Band:
+        """The lowest and the highest of all others of the same kind: of the GPUs of one node, else of the whole fleet."""
+        metric = find_metric(series)
+        entity = _entity_name(metric, node, gpu, worker, model, site)
+        _check_span(since, until, points)
+        with self._opened() as connection:
+            _slot_of(connection, metric.kind, entity)
+            slots = np.array([
+                slot for slot, name in connection.execute("select slot, name from entity where kind = ? order by slot", (metric.kind,))
+                if name != entity and (metric.kind != "gpu" or name.rpartition("/")[0] == node)
+            ], np.int64)
+            numbers = Numbers(connection)
+            ticks = numbers.ticks(since, until)
+            values = numbers.many(metric, slots, ticks) if len(slots) else np.full((1, len(ticks)), np.nan)
+        band = Band(ticks.astype(np.float64), np.fmin.reduce(values, axis=0), np.fmax.reduce(values, axis=0))
+        return band if points is None else reduced_band(band, points)
+
+    def table(self, names: Sequence[str], since: float, until: float, step_s: float) -> Table:
+        """Several series of one kind for all its entities: the mean of each step of `step_s` seconds."""
+        metrics = [find_metric(name) for name in names]
+        if len({metric.kind for metric in metrics}) != 1:
+            raise HistoryError(f"series of one kind are needed, not {', '.join(names) or 'none'}")
+        _check_span(since, until, None)
+        if step_s < 1:
+            raise HistoryError(f"a step of {step_s:g} s is too short; at least 1 s is needed")
+        with self._opened() as connection:
+            rows = connection.execute("select slot, name from entity where kind = ? order by slot", (metrics[0].kind,)).fetchall()
+            slots, numbers = np.array([slot for slot, _ in rows], np.int64), Numbers(connection)
+            ticks = numbers.ticks(since, until)
+            tables = {metric.name: numbers.many(metric, slots, ticks) for metric in metrics}
+        steps = (ticks // step_s).astype(np.int64)
+        times, places = np.unique(steps, return_inverse=True)
+        means = {name: _means(values, places, len(times)) for name, values in tables.items()}
+        return Table(times * float(step_s), tuple(name for _, name in rows), means)
+
+    def workers_known(self) -> dict[str, tuple[str, str, str]]:
+        """Model, node and chip of every worker there ever was, by its name; where a name was used again, of the last one."""
+        with self._opened() as connection:
+            return {name: tuple(about) for name, *about in connection.execute("select name, model, node, chip from worker")}
 
     def frame(self, series: str, at: float) -> dict[str, float]:
-        """`series` of every entity at the newest tick not after `at`, by entity name. Raises HistoryError."""
+        """`series` of every entity at the newest tick not after `at`, by entity name."""
         metric = find_metric(series)
         with self._opened() as connection:
-            return _read_frame(connection, metric, at)
+            row = connection.execute("select max(t) from tick where t <= ?", (int(at),)).fetchone()
+            values = Numbers(connection).at(row[0]).get(series, np.zeros(0)) if row[0] is not None else np.zeros(0)
+            names = connection.execute("select name, slot from entity where kind = ? and slot < ?", (metric.kind, len(values))).fetchall()
+        return {name: float(values[slot]) for name, slot in names if np.isfinite(values[slot])}
 
     def notes(self, since: float, until: float) -> list[dict[str, object]]:
-        """Actions and events of a span, oldest first. Raises HistoryError."""
+        """Actions and events of a span, oldest first."""
         columns = ("at", "kind", "subject", "text", "actor")
         query = f"select {', '.join(columns)} from note where at between ? and ? order by at, id"
         with self._opened() as connection:
             return [dict(zip(columns, row, strict=True)) for row in connection.execute(query, (since, until))]
 
 
-def _entity_name(metric: Metric, node: str | None, gpu: int | None, worker: str | None) -> str:
+def _means(values: np.ndarray, places: np.ndarray, count: int) -> np.ndarray:
+    """(S, T) -> (S, count): the mean of what is known in each place."""
+    known = ~np.isnan(values)
+    sums, counts = (np.zeros((len(values), count)) for _ in range(2))
+    starts = np.flatnonzero(np.diff(places, prepend=-1))
+    if len(starts):
+        sums[:, places[starts]] = np.add.reduceat(np.where(known, values, 0.0), starts, axis=1)
+        counts[:, places[starts]] = np.add.reduceat(known.astype(np.float64), starts, axis=1)
+    return np.where(counts > 0, sums / np.maximum(counts, 1.0), np.nan)
+
+
+def _check_span(since: float, until: float, points: int | None) -> None:
+    if until < since:
+        raise HistoryError("the end of the span lies before its beginning")
+    if points is not None and points < 2:
+        raise HistoryError("at least 2 points are needed")
+
+
+def _entity_name(
+    metric: Metric, node: str | None, gpu: int | None, worker: str | None, model: str | None = None, site: str | None = None
+) -> str:
     if metric.kind == "gpu":
         if not node or gpu is None:
             raise HistoryError(f"`{metric.name}` is of one GPU; name its node and its index")
         return f"{node}/{gpu}"
-    wanted = {"node": node, "worker": worker, "fleet": ""}[metric.kind]
+    wanted = {"node": node, "worker": worker, "fleet": "", "model": model, "site": site}[metric.kind]
     if wanted is None:
         raise HistoryError(f"`{metric.name}` is of one {metric.kind}; name it")
     return wanted
@@ -107,74 +229,3 @@ def _slot_of(connection: sqlite3.Connection, kind: str, name: str) -> int:
         return 0
     called = f"GPU {name.rpartition('/')[2]} of node {name.rpartition('/')[0]}" if kind == "gpu" else f"{kind} {name}"
     raise HistoryError(f"the history knows no {called}")
-
-
-def _read(connection: sqlite3.Connection, metric: Metric, entity: str, since: float, until: float) -> tuple[np.ndarray, np.ndarray]:
-    slot = _slot_of(connection, metric.kind, entity)
-    scale = _scale_of(connection, metric)
-    rows = connection.execute(
-        "select tick.t, frame.data from tick left join frame on frame.t = tick.t"
-        " and frame.metric = (select id from metric where name = ?) where tick.t between ? and ? order by tick.t",
-        (metric.name, int(np.ceil(since)), int(np.floor(until))),
-    )
-    times: list[float] = []
-    values: list[float] = []
-    for t, data in rows:
-        if times and t - times[-1] > GAP_S:
-            times.append(times[-1] + 1.0)
-            values.append(np.nan)
-        times.append(float(t))
-        values.append(_value(data, slot, scale))
-    return np.array(times), np.array(values)
-
-
-def _scale_of(connection: sqlite3.Connection, metric: Metric) -> float:
-    """The scale that the file was written with, which an older release may have chosen otherwise."""
-    row = connection.execute("select scale from metric where name = ?", (metric.name,)).fetchone()
-    return metric.scale if row is None else row[0]
-
-
-def _value(data: bytes | None, slot: int, scale: float) -> float:
-    if data is None:
-        return np.nan
-    try:
-        return pick(data, slot, scale)
-    except ValueError:  # one damaged frame is a gap of one second
-        return np.nan
-
-
-def _read_frame(connection: sqlite3.Connection, metric: Metric, at: float) -> dict[str, float]:
-    row = connection.execute(
-        "select data from frame where metric = (select id from metric where name = ?) and t = (select max(t) from tick where t <= ?)",
-        (metric.name, int(at)),
-    ).fetchone()
-    if row is None:
-        return {}
-    try:
-        values = unpack(row[0], _scale_of(connection, metric))
-    except ValueError:
-        return {}
-    names = connection.execute("select name, slot from entity where kind = ? and slot < ?", (metric.kind, len(values)))
-    return {name: float(values[slot]) for name, slot in names if np.isfinite(values[slot])}
-
-
-def reduce(times: np.ndarray, values: np.ndarray, points: int) -> tuple[np.ndarray, np.ndarray]:
-    """At most `points` of them: the lowest and the highest of each span of time, in their order, so that no peak is lost.
-
-    A span without any reading stays as one point without a reading.
-    """
-    if len(times) <= points:
-        return times, values
-    buckets = max(points // 2, 1)
-    width_s = (times[-1] - times[0]) / buckets
-    bucket = np.minimum(((times - times[0]) / width_s).astype(np.int64), buckets - 1)  # (T,)
-    starts = np.flatnonzero(np.diff(bucket, prepend=-1))
-    ends = np.append(starts[1:], len(times))
-    kept: list[int] = []
-    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-        part = values[start:end]
-        if np.isnan(part).all():
-            kept.append(start)
-        else:
-            kept.extend(sorted({start + int(np.nanargmin(part)), start + int(np.nanargmax(part))}))
-    return times[kept], values[kept]

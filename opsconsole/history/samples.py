@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import threading
 import time
@@ -9,12 +10,14 @@ from collections import deque
 from dataclasses import replace
 from pathlib import Path
 
-from opsconsole.core.fleet import Fleet
+from opsconsole.core.fleet import Alarm, Fleet
+from opsconsole.history.charts import Series
+from opsconsole.history.happenings import Happenings, Note
 from opsconsole.history.locks import holder_text
-from opsconsole.history.reader import Reader, Series
+from opsconsole.history.reader import Reader
 from opsconsole.history.schema import HistoryError, set_aside
-from opsconsole.history.store import Note, Store
-from opsconsole.history.ticks import Slots, Tick, write_down
+from opsconsole.history.store import Store
+from opsconsole.history.ticks import Pen, Tick
 
 __all__ = ["HistoryError", "Reader", "Recorder", "Series"]
 
@@ -46,7 +49,8 @@ class Recorder:
         self._notes: deque[Note] = deque(maxlen=NOTES_WAITING)
         self._backlog: deque[Tick] = deque()
         self._backlog_bytes = 0
-        self._slots: Slots | None = None
+        self._pen: Pen | None = None
+        self._happenings = Happenings()
         self._store: Store | None = None
         self._last_t: int | None = None
         self._wake = threading.Event()
@@ -63,9 +67,9 @@ class Recorder:
         self._fleets.append(fleet)
         self._wake.set()
 
-    def note(self, kind: str, subject: str, text: str, actor: str = "", at: float | None = None) -> None:
+    def note(self, kind: str, subject: str, text: str, actor: str = "", at: float | None = None, severity: int = 0) -> None:
         """Remember an action or an event. Returns at once."""
-        self._notes.append((time.time() if at is None else at, kind, subject, text, actor))
+        self._notes.append((time.time() if at is None else at, kind, severity, subject, text, actor))
         self._wake.set()
 
     def close(self) -> None:
@@ -113,10 +117,18 @@ class Recorder:
             self._begin_anew()
         if self._store is not None:
             return
-        self._store = Store(self.path)
-        if self._slots is None:
-            self._slots = self._store.slots()
+        self._store = Store(self.path, self._pen.slots.scales if self._pen else None)
+        if self._pen is None:
+            self._pen = Pen(self._store.slots())
+            self._happenings = Happenings(self._standing_alarms())
             self.acknowledged = self._last_t = self._store.newest_tick()
+
+    def _standing_alarms(self) -> tuple[Alarm, ...]:
+        """Those of the last moment in the file."""
+        with contextlib.suppress(HistoryError), Reader(self.path) as reader:
+            ends = reader.span()
+            return reader.at(ends[1]).alarms if ends else ()
+        return ()
 
     def _write_down_fleets(self) -> None:
         while self._fleets:
@@ -124,7 +136,8 @@ class Recorder:
             if int(fleet.at) == self._last_t:
                 continue
             self._last_t = int(fleet.at)
-            self._keep(write_down(fleet, self._slots))
+            self._keep(self._pen.write(fleet))
+            self._notes.extend(self._happenings.follow(fleet))
 
     def _keep(self, tick: Tick) -> None:
         self._backlog.append(tick)
@@ -134,7 +147,8 @@ class Recorder:
             self._backlog_bytes -= oldest.size_bytes
             self.lost_ticks += 1
             # who stands where must not be lost with the tick that first said so
-            self._backlog[0] = replace(self._backlog[0], entities=oldest.entities + self._backlog[0].entities)
+            after = self._backlog[0]
+            self._backlog[0] = replace(after, entities=oldest.entities + after.entities, workers=oldest.workers + after.workers)
 
     def _drain(self) -> None:
         while self._backlog or self._notes:
@@ -173,10 +187,10 @@ class Recorder:
 
     def _begin_anew(self) -> None:
         """A fresh file must be told who stands where, as the ticks that wait already use those places."""
-        if self._slots is not None and self._backlog:
-            self._backlog[0] = replace(self._backlog[0], entities=self._slots.everything())
+        if self._pen is not None and self._backlog:
+            self._backlog[0] = replace(self._backlog[0], entities=self._pen.slots.everything(), workers=self._pen.known_workers())
         else:
-            self._slots = None
+            self._pen = None
 
     def _shut(self) -> None:
         store, self._store = self._store, None

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 MIGRATION_SET = "opsconsole-history"
-MIGRATION_NAMES = ("m001_frames", "m002_notes")
+MIGRATION_NAMES = ("m001_frames", "m002_notes", "m003_moments")
 PAGE_SIZE_BYTES = 16384
 WAL_KEPT_BYTES = 64 * 1024 * 1024
 """The write-ahead log is cut back to this after a checkpoint."""
@@ -32,6 +32,16 @@ def m002_notes(db):
     """`note` holds actions and events: what happened to whom, said by whom."""
     db["note"].create({"id": int, "at": float, "kind": str, "subject": str, "text": str, "actor": str}, pk="id", not_null={"at", "kind"})
     db["note"].create_index(["at"])
+
+
+def m003_moments(db):
+    """`moment` holds what is no number of each tick, against a `keyframe`; `roster` what the fleet consisted of; see moments."""
+    db.execute("alter table tick add column headlines blob")
+    db.execute("alter table note add column severity integer not null default 0")
+    db["roster"].create({"key": str, "data": bytes}, pk="key", not_null={"data"})
+    db["keyframe"].create({"t": int, "roster": str, "data": bytes}, pk="t", not_null={"roster", "data"})
+    db["moment"].create({"t": int, "keyframe": int, "data": bytes}, pk="t", not_null={"keyframe", "data"})
+    db["worker"].create({"name": str, "model": str, "node": str, "chip": str}, pk="name", not_null={"model", "node", "chip"})
 
 
 def open_writer(path: Path, wait_s: float = 1.0) -> sqlite3.Connection:
@@ -62,7 +72,8 @@ def open_reader(path: Path) -> sqlite3.Connection:
     if not path.exists():
         raise HistoryError(f"there is no history at {path} yet; it begins with the first collector")
     try:
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=2.0)
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=2.0,
+                                     check_same_thread=False)
     except sqlite3.Error as error:
         raise HistoryError(f"the history at {path} cannot be opened: {error}") from None
     try:
@@ -75,6 +86,15 @@ def open_reader(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def file_at(path: Path) -> tuple[int, int] | None:
+    """Which file stands at `path`: a damaged one may have been set aside for a new one since it was opened."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def refuse_newer(connection: sqlite3.Connection, path: Path) -> None:

@@ -47,9 +47,9 @@ class Gpus:
         mem_mib = MEM_IDLE_MIB + self.occupied * MEM_SHARE_OF_WORKER * self.chip["mem_mib"]
         nothing = np.zeros(len(load))
         self.columns = np.stack([
-            np.rint(100 * load), np.rint(60 * load), np.rint(mem_mib), power_w.round(1), self.limit_w, self.temp_c.round(1),
+            np.rint(100 * load), np.rint(60 * load), np.rint(mem_mib), power_w.round(1), self.limit_w, np.rint(self.temp_c),
             np.rint(clock_mhz), self.chip["mem_mhz"], _reasons(load, capped, thermal), nothing, nothing,
-            (900 * load).round(1), (300 * load).round(1), self.energy_j.round(1), np.full(len(load), np.nan),
+            np.rint(900 * load), np.rint(300 * load), self.energy_j.round(1), np.full(len(load), np.nan),
         ])
         self.columns[:, self.lost] = np.nan
         self.columns[GPU_COLUMNS.index("xid"), self.lost] = XID_OFF_THE_BUS
