@@ -87,11 +87,12 @@ class ConsoleApp(App[int], inherit_bindings=False):
         return FleetScreen()
 
     def on_mount(self) -> None:
+        from opsconsole.tui.screens.alarms import AlarmsScreen
         from opsconsole.tui.screens.node import NodeScreen
         from opsconsole.tui.screens.plans import PlansScreen
         from opsconsole.tui.screens.workers import WorkersScreen
 
-        for screen in (NodeScreen(), WorkersScreen(), PlansScreen()):
+        for screen in (NodeScreen(), WorkersScreen(), PlansScreen(), AlarmsScreen()):
             self.install_screen(screen, screen.view_name)
         self.set_interval(1.0, self.tick)
         self.call_after_refresh(self._attach)
@@ -211,8 +212,10 @@ class ConsoleApp(App[int], inherit_bindings=False):
             self.switch_screen(name)
 
     def next_problem(self) -> None:
-        """Choose the node of the next alarm that has one."""
-        alarms = [alarm for alarm in self.frame.fleet.alarms if alarm.node in self.frame.roster.node_row] if self.frame else []
+        """Choose the node of the next alarm that has one; what is silenced is passed over."""
+        alarms = [
+            alarm for alarm in self.frame.fleet.alarms if alarm.node in self.frame.roster.node_row and not alarm.silenced_by
+        ] if self.frame else []
         if not alarms:
             self.say("no alarm names a node")
             return

@@ -7,6 +7,8 @@ from dataclasses import replace
 import numpy as np
 from msgspec.structs import replace as changed
 
+from opsconsole.core.alarm import Note
+from opsconsole.core.alarm_book import Ack, Book, Silence, marked
 from opsconsole.core.alarms import find_alarms
 from opsconsole.core.fleet import (
     CONNECTING,
@@ -209,6 +211,20 @@ def alarm(nodes: int = 24) -> Fleet:
     trend[HEADLINES.index("ttft_p95_ms"), :200] = 330.0
     trend[HEADLINES.index("queue_depth"), :200] *= 0.2
     return replace(fleet, trend=trend)
+
+
+def taken() -> Fleet:
+    """The bad night, an hour on: one alarm is taken, one rule silenced, two were written on."""
+    fleet = alarm()
+    lost, broken = fleet.alarms[:2]
+    book = Book(
+        {broken.id: Ack(NOW - 1500, "anna@laptop", 2, 1)},
+        (Silence("throttle", NOW + 5400, "the chiller is being mended", "bert", NOW - 1800),),
+        ((lost.id, Note(NOW - 600, "anna@laptop", "its BMC does not answer; remote hands are called")),
+         ("shift", Note(NOW - 300, "bert", "h200-004 and -005 stay hot until 5"))),
+    )
+    alarms = [marked(one, book, fleet.roster) for one in fleet.alarms]
+    return replace(fleet, alarm_book=book, alarms=tuple(sorted(alarms, key=lambda one: (bool(one.silenced_by), bool(one.acked_by)))))
 
 
 def lost() -> Fleet:
