@@ -76,12 +76,15 @@ class AlarmDesk:
             self._work = asyncio.create_task(self._look_after(fleet))
 
     async def _look_after(self, fleet: Fleet) -> None:
-        """The file follows the book at once, and the ages of alarms now and then; so does the look at the disk."""
-        if self._kept_number != self._book_number or fleet.at - self._since_kept_at >= SINCE_KEPT_EVERY_S:
-            await self._keep(self._fleet, self._book_number)
+        """The disk is looked at now and then; the file follows the book at once, and the ages of alarms now and then."""
         if fleet.mono - self._probed_at >= PROBED_EVERY_S or self._ledger.trouble != self._audit_cause:
             self._probed_at = fleet.mono
             self._tell_audit(self._ledger.trouble or await asyncio.to_thread(self._space_cause, fleet))
+        number = -1
+        while number != self._book_number:  # what is said while the file is written is written too
+            number = self._book_number
+            if number != self._kept_number or fleet.at - self._since_kept_at >= SINCE_KEPT_EVERY_S:
+                await self._keep(self._fleet, number)
 
     async def _keep(self, fleet: Fleet, number: int) -> None:
         since = {alarm.id: alarm.since for alarm in fleet.alarms}

@@ -98,7 +98,7 @@ class Memory:
     acts: tuple[Act, ...] = ()
     """The newest last."""
     known_since: dict[str, float] = field(default_factory=dict)
-    """By id of the alarm: since when it stood when the collector before this one ended; asked of in the first minutes only."""
+    """By id of the alarm: since when it stood when the collector before this one ended; after some minutes only those that still do."""
 
     @property
     def is_held(self) -> bool:

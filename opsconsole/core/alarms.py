@@ -112,7 +112,10 @@ def _remembered(before: Fleet, fleet: Fleet, jump_s: float) -> Memory:
     if not step_s:
         return memory
     restarts, restarted = _restarts(fleet, passed_s)
-    known = memory.known_since if passed_s < KNOWN_FOR_S else {}
+    known = memory.known_since
+    if known and passed_s >= KNOWN_FOR_S:
+        stands = {alarm.id for alarm in before.alarms}
+        known = {name: since for name, since in known.items() if name in stands}
     return replace(
         memory, passed_s=passed_s, burns=burned(memory.burns, burns_now(fleet), step_s), demands=_demands(fleet, step_s),
         restarts=restarts, restarted=restarted, known_since=known,
