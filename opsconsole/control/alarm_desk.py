@@ -71,7 +71,7 @@ class AlarmDesk:
         before, self._fleet = self._fleet, fleet
         if before.alarm_book is not fleet.alarm_book:
             self._book_number += 1
-        self._receiver.saw(first_news(before.alarms, fleet), fleet.at)
+        self._receiver.saw(first_news(before, fleet), fleet.at)
         if self._work is None or self._work.done():
             self._work = asyncio.create_task(self._look_after(fleet))
 

@@ -11,6 +11,7 @@ from opsconsole.core.alarm_memory import Memory
 from opsconsole.core.alarm_rules import Rule
 from opsconsole.core.alarms import JUMP_S, alarmed
 from opsconsole.core.fleet import Fleet, Roster
+from opsconsole.core.telling import covered
 
 GAP_STEPS = 2.5
 """Moments further apart than so many steps have a gap between them: nobody watched."""
@@ -36,7 +37,7 @@ class Trial:
         self._rules, self._jump_s = tuple(rules), max(JUMP_S, GAP_STEPS * step_s)
         self._before = Fleet()
         self._rosters: dict[int, tuple[Roster, Roster]] = {}
-        self._since: dict[str, tuple[str, str, float]] = {}
+        self._since: dict[tuple[str, str], float] = {}
         self._ended: list[tuple[str, str, float]] = []
         self.moments, self.gaps = 0, 0
         self.watched_s = 0.0
@@ -61,17 +62,17 @@ class Trial:
         return self._rosters[id(then)][1]
 
     def _count(self, fleet: Fleet) -> None:
-        now = {alarm.id: alarm for alarm in fleet.alarms}
-        for name in [name for name in self._since if name not in now]:
-            kind, subject, since = self._since.pop(name)
-            self._ended.append((kind, subject, fleet.at - since))
-        for name, alarm in now.items():
-            self._since.setdefault(name, (alarm.kind, alarm.subject, fleet.at))
+        now = {(alarm.kind, alarm.subject) for alarm in fleet.alarms}
+        still = now | covered(fleet)
+        for key in [key for key in self._since if key not in still]:
+            self._ended.append((*key, fleet.at - self._since.pop(key)))
+        for key in now:
+            self._since.setdefault(key, fleet.at)
 
     def fired(self) -> list[Fired]:
         """By rule, in their order; those that are off are left out."""
         at = self._before.at
-        standing = [(kind, subject, at - since) for kind, subject, since in self._since.values()]
+        standing = [(*key, at - since) for key, since in self._since.items()]
         found = []
         for rule in self._rules:
             mine = [one for one in (*self._ended, *standing) if one[0] == rule.name]

@@ -32,32 +32,36 @@ class Message(NamedTuple):
     severity: int
 
 
-def news(before: Sequence[Alarm], fleet: Fleet) -> list[News]:
-    """What has changed since `before` that a person may want to be told of, silenced alarms left out.
-
-    An alarm that one for its whole rack, site or model has taken in is not cleared by that, nor raised when it is let out again.
-    """
-    if before is fleet.alarms:
+def news(before: Fleet, fleet: Fleet) -> list[News]:
+    """What has changed since `before` that a person may want to be told of, silenced alarms left out."""
+    if before.alarms is fleet.alarms:
         return []
-    old, new = {alarm.id: alarm for alarm in before}, {alarm.id: alarm for alarm in fleet.alarms}
-    was_in, is_in = _members(before), _members(fleet.alarms)
+    old, new = {alarm.id: alarm for alarm in before.alarms}, {alarm.id for alarm in fleet.alarms}
+    was_covered, is_covered = covered(before), covered(fleet)
     found = [
         News(RAISED, alarm, next((mend.command for mend in mends(fleet, alarm)), ""))
         for alarm in fleet.alarms
-        if not alarm.silenced_by and _is_new(alarm, old.get(alarm.id)) and (alarm.kind, alarm.subject) not in was_in
+        if not alarm.silenced_by and _is_new(alarm, old.get(alarm.id)) and (alarm.kind, alarm.subject) not in was_covered
     ]
-    return found + [News(CLEARED, alarm) for alarm in before if alarm.id not in new and (alarm.kind, alarm.subject) not in is_in]
+    gone = [alarm for alarm in before.alarms if alarm.id not in new and (alarm.kind, alarm.subject) not in is_covered]
+    return found + [News(CLEARED, alarm) for alarm in gone]
 
 
-def _members(alarms: Iterable[Alarm]) -> set[tuple[str, str]]:
-    return {(alarm.kind, member) for alarm in alarms for member in alarm.members}
+def covered(fleet: Fleet) -> set[tuple[str, str]]:
+    """(kind, subject) of what is wrong and not told by itself: one for a whole place has taken it in, or its node cannot be heard.
+
+    It is not cleared by that, nor raised when it is told by itself again.
+    """
+    shown = {(alarm.kind, alarm.subject) for alarm in fleet.alarms}
+    taken_in = {(alarm.kind, member) for alarm in fleet.alarms for member in alarm.members}
+    return taken_in | {key for key, track in fleet.alarm_memory.tracks.items() if track.raised_at is not None and key not in shown}
 
 
 def _is_new(alarm: Alarm, known: Alarm | None) -> bool:
     return known is None or bool(known.silenced_by) or alarm.severity > known.severity
 
 
-def first_news(before: Sequence[Alarm], fleet: Fleet) -> list[News]:
+def first_news(before: Fleet, fleet: Fleet) -> list[News]:
     """`news` without what stood already when the collector before this one ended: nobody is paged for a restart."""
     known = fleet.alarm_memory.known_since
     return [one for one in news(before, fleet) if one.word == CLEARED or one.alarm.id not in known]

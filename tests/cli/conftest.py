@@ -2,7 +2,7 @@
 
 import pytest
 
-from opsconsole.cli import acting, audit, doctor, history, root, runs, show
+from opsconsole.cli import acting, alarm_list, alarms, audit, doctor, history, root, runs, show
 
 
 @pytest.fixture
@@ -12,7 +12,7 @@ def opsconsole(monkeypatch, capsys):
     monkeypatch.setenv("OPSCONSOLE_DEBUG", "0")
 
     def run(*arguments, session=None):
-        for module in (acting, audit, doctor, history, runs, show):
+        for module in (acting, alarm_list, alarms, audit, doctor, history, runs, show):
             if session is not None:
                 monkeypatch.setattr(module, "open_session", session.opened)
         code = root.run(arguments)

@@ -111,7 +111,9 @@ async def test_the_next_collector_knows_it_and_tells_nobody_anew(tmp_path):
     await second.desk.close()
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"book": {"acks": 5}, "since": {}}', b"\xff\xfe", b'{"book": {}, "since": {"x": "y"}}'])
+@pytest.mark.parametrize("content", [
+    b"", b"{", b"[]", b'{"book": {"acks": 5}, "since": {}}', b"\xff\xfe", b'{"book": {}, "since": {"x": "y"}}',
+])
 async def test_a_damaged_file_is_set_aside_and_said(tmp_path, content):
     (tmp_path / "alarms.json").write_bytes(content)
     house = await opened(tmp_path)

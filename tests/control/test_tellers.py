@@ -3,7 +3,7 @@
 import threading
 import time
 
-from opsconsole.control.tellers import MESSAGES_WAITING, STUCK_AFTER_S, Told, Tellers
+from opsconsole.control.tellers import MESSAGES_WAITING, STUCK_AFTER_S, Tellers, Told
 from opsconsole.core.alarm import Alarm, id_of
 from opsconsole.core.fleet import Fleet
 from opsconsole.core.telling import Outbox, news
@@ -11,7 +11,7 @@ from opsconsole.hooks import NotifyError
 
 
 def alarm(number):
-    return news((), Fleet(alarms=(Alarm(2, "reach", f"n{number}", f"n{number}  UNREACHABLE", id=id_of("reach", f"n{number}")),)))
+    return news(Fleet(), Fleet(alarms=(Alarm(2, "reach", f"n{number}", f"n{number}  UNREACHABLE", id=id_of("reach", f"n{number}")),)))
 
 
 class Pager:
@@ -30,7 +30,8 @@ class Pager:
 
 def tellers_of(*told):
     causes = []
-    return Tellers("prod", [Told(name, pager, Outbox(wait_s=0.0, per_hour=1000), cause) for name, pager, cause in told], causes.append), causes
+    lines = [Told(name, pager, Outbox(wait_s=0.0, per_hour=1000), cause) for name, pager, cause in told]
+    return Tellers("prod", lines, causes.append), causes
 
 
 def until(true, tellers, at=1.0):
@@ -48,7 +49,7 @@ def test_a_hanging_one_delays_neither_the_others_nor_the_collector_and_is_told()
     begun = time.monotonic()
     for number in range(MESSAGES_WAITING + 5):
         tellers.saw(alarm(number), 1.0)
-        until(lambda: len(well.got) > number, tellers)
+        until(lambda count=number + 1: len(well.got) >= count, tellers)
     assert time.monotonic() - begun < 10 and "messages wait already" in causes[-1]
     hung.free.set()
     tellers.close()

@@ -13,7 +13,7 @@ LOST = Alarm(2, "reach", "n2", "n2  UNREACHABLE", id=id_of("reach", "n2"))
 
 
 def fresh(before, after):
-    return news(before, Fleet(alarms=after))
+    return news(Fleet(alarms=before), Fleet(alarms=after))
 
 
 def sent(outbox, at):
@@ -72,7 +72,18 @@ def test_a_restart_pages_nobody_again():
     world = World({"n1": {}, "n2": {}}, said={"n1": {"gpu": {"0": {"xid": 79}}}})
     before = world.fleet
     known = {alarm.id: 5.0 for alarm in before.alarms}
-    assert known and [one.word for one in first_news((), before)] == [RAISED]
+    assert known and [one.word for one in first_news(Fleet(), before)] == [RAISED]
     again = World({"n1": {}, "n2": {}}, said=world.said)
     fleet = again.seconds(1, (Remembered(before.alarm_book, known),))
-    assert first_news((), fleet) == []
+    assert first_news(Fleet(), fleet) == []
+
+
+def test_what_a_lost_node_had_is_not_news_when_it_is_found_again():
+    world = World({"n1": {}, "n2": {}}, said={"n1": {"gpu": {"0": {"xid": 79}}}})
+    words, before = [], world.fleet
+    for more in ((world.lose("n1"),), (), ()):
+        words += [(one.word, one.alarm.kind) for one in news(before, world.seconds(1, more))]
+        before = world.fleet
+    world.find("n1")
+    words += [(one.word, one.alarm.kind) for one in news(before, world.seconds(1))]
+    assert words == [(RAISED, "reach"), (CLEARED, "reach")]

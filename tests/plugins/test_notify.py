@@ -10,6 +10,7 @@ import pytest
 
 from opsconsole.cli import root
 from opsconsole.control.tellers import Tellers, Told
+from opsconsole.core.fleet import Fleet
 from opsconsole.core.telling import Message, Outbox, news
 from opsconsole.hooks import Misfit, NotifyError
 from opsconsole_notify.sending import open_notifier
@@ -67,7 +68,7 @@ def pagers(tmp_path):
 
 
 def test_a_message_arrives_with_what_an_operator_needs(hook, pagers):
-    fresh = news((), fleets.alarm())
+    fresh = news(Fleet(), fleets.alarm())
     outbox, message = Outbox(wait_s=0.0).taken(fresh, 0.0).due("prod-eu-1", 0.0)
     open_notifier(pagers("# who is on call", "", hook.address)).send(message)
     (got,) = hook.got
@@ -124,7 +125,7 @@ def test_from_the_collector_to_the_webhook_and_a_dead_one_delays_nobody(hook, pa
     told = [Told("well", open_notifier(pagers(hook.address)), Outbox(wait_s=0.0)),
             Told("dead", open_notifier({"urls_file": str(dead)}), Outbox(wait_s=0.0))]
     tellers = Tellers("prod-eu-1", told, causes.append)
-    tellers.saw(news((), fleets.alarm()), 100.0)
+    tellers.saw(news(Fleet(), fleets.alarm()), 100.0)
     for _ in range(500):
         tellers.saw([], 101.0)
         if hook.got and causes:
