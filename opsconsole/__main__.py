@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 from opsconsole.cli.root import Settings, run
+
+if TYPE_CHECKING:
+    from opsconsole.cli.replay import Replay
 
 
 def main() -> int:
@@ -12,10 +16,12 @@ def main() -> int:
     return run(sys.argv[1:], _run_screen)
 
 
-def _run_screen(settings: Settings) -> int:
-    from opsconsole.cli.session import locate, read_fleet_file
-    from opsconsole.tui.start import run_tui
+def _run_screen(settings: Settings, replay: Replay | None = None) -> int:
+    from opsconsole.cli.session import locate, read_fleet_file, read_fleet_file_if_any
+    from opsconsole.tui.start import run_replay, run_tui
 
+    if replay is not None:
+        return run_replay(replay.path, replay.stand_at, read_fleet_file_if_any(settings))
     return run_tui(read_fleet_file(settings), locate(settings)[1], settings.read_only)
 
 

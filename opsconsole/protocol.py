@@ -85,13 +85,14 @@ WORKER_FIELDS = (
     "checkpoint", "generation", "restarts",
 )
 
-ENGINE_SPEC = ("argv", "env", "ready_path", "drain_path", "metrics_path", "metrics", "term_limit_s")
+ENGINE_SPEC = ("argv", "env", "ready_path", "drain_path", "metrics_path", "metrics", "term_limit_s", "notifies")
 """How a node starts and asks a worker of an engine that it does not know. argv: list of texts in which {port}, {host} and {gpus} stand for
 what the node chose, and of which the first is a program; env: {NAME: TEXT}, none of which may change what program runs (PATH, HOME,
 LD_*, PYTHONPATH); ready_path: 200 there means it takes work; drain_path: a POST there drains it and one to the same path with "un" before
 its last part takes it back, null when it knows no drain and is drained by the router alone; metrics: {our name, with or without
-METRICS_PREFIX: [its names in full, newest first]}; term_limit_s: how long it may take to end after SIGTERM. CUDA_VISIBLE_DEVICES is set
-for it as for ours; a worker that answers POST /v1/completions has to give one token before its launch is told to be READY."""
+METRICS_PREFIX: [its names in full, newest first]}; term_limit_s: how long it may take to end after SIGTERM; notifies: whether it
+speaks sd_notify as ours does (READY=1, EXTEND_TIMEOUT_USEC, WATCHDOG=1), so that systemd finds out when it hangs. CUDA_VISIBLE_DEVICES is
+set for it as for ours; a worker that answers POST /v1/completions has to give one token before its launch is told to be READY."""
 
 WORKER_STATES = ("PENDING", "STARTING", "READY", "NOT_READY", "DRAINING", "DRAINED", "STOPPING", "STOPPED", "FAILED")
 WORKER_PHASES = ("spawn", "import", "load", "compile", "warm")

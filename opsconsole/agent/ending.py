@@ -38,7 +38,8 @@ class Ending:
             pass  # a full disk: its keeper, which would start it again, is dismissed anyway
         watched.follow(dismiss(node.records, watched.record))
         record = watched.record
-        members = [[pid, processes.start_time(pid)] for pid in processes.group_members(record.pid)]
+        self._group = units.show(record).get("ControlGroup", "") if record.unit else ""
+        members = self._members()
         self._family = members + [mark for mark in processes.descendants(record.pid) if mark not in members]
         self._held_before, self._used_before = self._gpu_memory()
 
@@ -77,6 +78,9 @@ class Ending:
         if self._family_left():
             processes.kill_group(record, self._node.board.boot_id)
             time.sleep(SETTLE_S)
+            end_mono = time.monotonic() + (KILL_LIMIT_S if record.unit else 0.0)  # systemd kills what is left of a unit
+            while self._family_left() and time.monotonic() < end_mono:
+                time.sleep(SETTLE_S)
         left, memory = self._family_left(), self._memory_proof()
         if record.unit:
             units.forget_unit(record)
@@ -86,14 +90,19 @@ class Ending:
             pids = [pid for pid, _start_time in left]
             what = "processes %s live" % ", ".join(map(str, pids[:8])) if left else port or "its GPU memory is still held"
             return refuse("ORPHAN: %s" % what, **dict(detail, orphans=pids))
-        proof = "pid %d started at %s is gone, its session is empty, port %d is closed, %s" % (
-            record.pid, record.start_time, record.port, memory)
+        empty = "its session and its control group are empty" if self._group else "its session is empty"
+        proof = "pid %d started at %s is gone, %s, port %d is closed, %s" % (record.pid, record.start_time, empty, record.port, memory)
         return finish(text, **dict(detail, proof=proof))
 
     def _family_left(self):
         """[[pid, start_time], ...] of those that were its own and still live."""
-        members = [[pid, processes.start_time(pid)] for pid in processes.group_members(self._watched.record.pid)]
+        members = self._members()
         return members + [mark for mark in processes.living(self._family) if mark not in members]
+
+    def _members(self):
+        """[[pid, start_time], ...] of what lives in its session and in the control group of its unit."""
+        pids = {*processes.group_members(self._watched.record.pid), *units.members(self._group)}
+        return [[pid, start_time] for pid in sorted(pids) for start_time in [processes.start_time(pid)] if start_time]
 
     def _gpu_memory(self):
         """({pid of this worker's that holds memory of a GPU}, MiB used on each of its GPUs)."""

@@ -32,6 +32,8 @@ def spec_refusal(spec):
             return "engine_spec.%s must be a path such as /metrics" % field
     if spec.get("drain_path") is not None and not _is_path(spec["drain_path"]):
         return "engine_spec.drain_path must be a path or null"
+    if not isinstance(spec.get("notifies", False), bool):
+        return "engine_spec.notifies must be true or false"
     limit_s = finite(spec.get("term_limit_s"))
     if limit_s is None or not TERM_LIMITS_S[0] <= limit_s <= TERM_LIMITS_S[1]:
         return "engine_spec.term_limit_s must be %.0f to %.0f seconds" % TERM_LIMITS_S

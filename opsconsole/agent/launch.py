@@ -8,7 +8,7 @@ import time
 
 from opsconsole.protocol import METRICS_PREFIX
 
-from . import engines, processes, units
+from . import engines, units
 from .alone import alone
 from .answers import finish, progress, refuse
 from .keeper import start_kept
@@ -90,20 +90,20 @@ def _start(order, node):
     node.board.forget(name)
     node.records.set_leaving(name, False)
     with spawning:
-        record = _supervised(node, record, argv, variables)
+        record = _supervised(node, record, argv, variables, spec is None or spec.get("notifies", False))
     node.board.put(record)
     return node.board.find(name)
 
 
-def _supervised(node, record, argv, variables):
+def _supervised(node, record, argv, variables, notifies):
     if not node.systemd:
         return start_kept(node.records, record, argv, variables)
     record.unit = [node.systemd, units.unit_name(record.name)]
     limit_s = record.spec["term_limit_s"] if record.spec else UNIT_TERM_LIMIT_S
-    record = units.start_unit(node.records, record, argv, variables, limit_s)
-    record.start_time = record.pid and processes.start_time(record.pid)
-    if not record.start_time:
-        raise OSError("%s ended at once: %s" % (record.unit[1], log_tail(record.log) or "no output"))
+    try:
+        record = units.start_unit(node.records, record, argv, variables, limit_s, notifies)
+    except OSError as error:
+        raise OSError("%s: %s" % (error, log_tail(record.log) or "no output")) from error
     node.records.save(record)
     return record
 
@@ -124,7 +124,8 @@ def command(order, port, worker_python, source):
 
 def environment(rows, source):
     """The worker sees its own GPUs only, named by UUID since rows may change; on simulated GPUs, or none, JAX uses the processor."""
-    variables = dict(os.environ, PYTHONUNBUFFERED="1")
+    variables = {name: text for name, text in os.environ.items() if name not in units.NOT_HANDED_DOWN}
+    variables["PYTHONUNBUFFERED"] = "1"
     if source.name != "nvml" or not rows:
         variables["JAX_PLATFORMS"] = "cpu"
         return variables

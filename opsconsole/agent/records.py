@@ -10,11 +10,13 @@ import time
 
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}\Z")
 FIELDS = ("name", "model", "engine", "gpus", "slots", "host", "port", "pid", "start_time", "boot_id", "started_wall", "log", "order",
-          "stopped_wall", "checkpoint", "share", "ready_wall", "spec", "restarts", "exit_code", "failed", "orphans", "keeper", "unit")
+          "stopped_wall", "checkpoint", "share", "ready_wall", "spec", "restarts", "exit_code", "failed", "orphans", "keeper", "unit",
+          "result")
 """order: id of the launch order. stopped_wall: when it was stopped on purpose, or None. share: of each of its GPUs, at most 1.
 ready_wall: when it first was READY, or None. spec: how to ask and stop an engine other than ours, or None. restarts: how often it was
 started again; exit_code: of its last end; failed: why it is not started again, or None. orphans: [[pid, start_time], ...] of what
-outlived it. keeper: [pid, start_time] of the process that starts it again when it crashes; unit: [manager, name] where systemd does."""
+outlived it. keeper: [pid, start_time] of the process that starts it again when it crashes; unit: [manager, name] where systemd
+does; result: what systemd calls its last end."""
 ANSWERS_KEPT = 200
 BACK = "~back"
 """Marks beside a worker's lock that it is asked back; no worker's name holds such a character."""

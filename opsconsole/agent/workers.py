@@ -85,14 +85,16 @@ class Watched:
     def _unit_starts_again(self, record):
         """Ask systemd what became of the unit, and keep what it says."""
         shown = units.show(record)
-        pid, restarts = int(shown.get("MainPID") or 0), int(shown.get("NRestarts") or 0)
+        pid, restarts = int(shown.get("MainPID") or 0), units.restarts(shown)
+        is_over = shown.get("ActiveState") in ("failed", "inactive")
         if pid and pid != record.pid:
             self._keep(pid=pid, start_time=processes.start_time(pid), restarts=restarts)
-        elif shown.get("ActiveState") in ("failed", "inactive"):
-            failed = "crash loop: %d starts" % (restarts + 1) if restarts else None
-            self._keep(exit_code=units.exit_code(shown), restarts=restarts, failed=failed)
-            return False
-        return bool(shown)
+        elif shown and not pid:
+            failed = "crash loop: %d starts" % min(restarts + 1, units.STARTS_LIMIT) if is_over and restarts else None
+            ended = {"exit_code": units.exit_code(shown), "result": shown.get("Result"), "restarts": restarts, "failed": failed}
+            if any(getattr(record, field) != value for field, value in ended.items()):
+                self._keep(**ended)
+        return bool(shown) and not is_over
 
     def _keep(self, **values):
         try:
@@ -160,6 +162,7 @@ class Watched:
             return "the node was restarted"
         code = record.exit_code
         how = "exited" if code is None else "killed by signal %d" % -code if code < 0 else "exit code %d" % code
+        how = units.WHY_ENDED.get(record.result, how) if record.unit else how
         how = "%s: %s" % (record.failed, how) if record.failed else how
         return plain("%s: %s" % (how, (log_tail(record.log) or "no output")[-REASON_LIMIT:]))
 

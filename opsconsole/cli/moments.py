@@ -23,7 +23,7 @@ def duration_s(text: str) -> float:
 
 
 def moment(text: str, now: float) -> float:
-    """A moment as epoch seconds: an ISO time (local unless it names a zone), HH:MM (the last one past), a duration ago, or now."""
+    """A moment as epoch seconds: an ISO time (local unless it names a zone), HH:MM (the last one past), 20m or -20m ago, now."""
     text = text.strip()
     if text == "now":
         return now
@@ -31,7 +31,7 @@ def moment(text: str, now: float) -> float:
     try:
         if clock:
             return _last_time(clock, datetime.fromtimestamp(now).astimezone())
-        return now - duration_s(text)
+        return now - duration_s(text.removeprefix("-"))
     except ValueError:
         pass
     try:

@@ -33,7 +33,10 @@ COMMANDS = {
     "cap": ("opsconsole.cli.places", "Limit the power of GPUs."),
     "runs": ("opsconsole.cli.runs", "Plans under way and past, step by step."),
     "resume": ("opsconsole.cli.runs", "Go on with an interrupted run, or take it back."),
-    "history": ("opsconsole.cli.history", "Any series of the past, as a chart, JSON or CSV."),
+    "history": ("opsconsole.cli.history", "Any series of the past, as a chart, JSON or CSV; or what SQL asks."),
+    "replay": ("opsconsole.cli.replay", "The screen in the past, also of a colleague's file."),
+    "export": ("opsconsole.cli.export", "Any span of the past as CSV, Parquet or a plain SQLite file."),
+    "incident": ("opsconsole.cli.incident", "Cut a span of the past into a file for others, and look into one."),
     "audit": ("opsconsole.cli.audit", "Who did what, why, and how it ended; --verify checks the record."),
     "config": ("opsconsole.cli.admin", "Write, check and show the fleet file."),
     "plugins": ("opsconsole.cli.plugins", "Plugins that are installed, what each adds, and why one is off."),
@@ -55,8 +58,8 @@ class Settings(NamedTuple):
     config: str | None = None
     state_dir: str | None = None
     read_only: bool = False
-    run_screen: Callable[[Settings], int] | None = None
-    """The other front, given by the roof, because neither front knows the other."""
+    run_screen: Callable[..., int] | None = None
+    """The other front, given by the roof, because neither front knows the other: (settings, and a cli.replay.Replay for the past)."""
 
 
 class _ReaderLeft(Exception):
@@ -104,7 +107,7 @@ def opsconsole(ctx: click.Context, config: str | None, state_dir: str | None, re
     return ctx.obj.run_screen(ctx.obj)
 
 
-def run(arguments: Sequence[str], run_screen: Callable[[Settings], int] | None = None) -> int:
+def run(arguments: Sequence[str], run_screen: Callable[..., int] | None = None) -> int:
     """Runs one command line and returns its exit code; every failure ends as one sentence on stderr."""
     plain_streams()
     try:

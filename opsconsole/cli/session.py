@@ -38,6 +38,14 @@ def read_fleet_file(settings: Settings) -> Config:
         raise CommandError(str(error), Exit.USAGE) from None
 
 
+def read_fleet_file_if_any(settings: Settings) -> Config | None:
+    """The fleet file's values; None where there is none, or it cannot be read: for what can do without it."""
+    try:
+        return read_fleet_file(settings)
+    except CommandError:
+        return None
+
+
 def locate(settings: Settings) -> tuple[Path, Path]:
     """The fleet file and the state directory. Reads the file only where the directory is named after the fleet. Raises CommandError."""
     from opsconsole.config import find_state_dir
@@ -60,8 +68,8 @@ def open_session(settings: Settings) -> Iterator[Session]:
         raise CommandError(str(error), error.exit_code) from None
 
 
-def tell_silent(fleet: Fleet, rows: list[int]) -> Exit:
-    """Says on stderr which of the given nodes do not answer; PARTIAL when there is one."""
+def tell_silent(fleet: Fleet, rows: list[int], what: str = "do not answer") -> Exit:
+    """Says on stderr which of the given nodes do not answer (or did not, then); PARTIAL when there is one."""
     from opsconsole.core.fleet import REACH_WORDS
 
     silent = [row for row in rows if not fleet.answering[row]]
@@ -69,6 +77,6 @@ def tell_silent(fleet: Fleet, rows: list[int]) -> Exit:
         return Exit.DONE
     named = ", ".join(f"{fleet.roster.nodes[row].name} ({REACH_WORDS[fleet.reach[row]]})" for row in silent[:NAMED_LIMIT])
     more = f" and {len(silent) - NAMED_LIMIT} more" if len(silent) > NAMED_LIMIT else ""
-    narrate(f"{len(silent)} of {len(rows)} nodes do not answer: {named}{more}")
+    narrate(f"{len(silent)} of {len(rows)} nodes {what}: {named}{more}")
     return Exit.PARTIAL
 

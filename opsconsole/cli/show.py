@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from opsconsole.cli.listings import LISTINGS, Row, status_lines
 from opsconsole.cli.output import CommandError, Exit, narrate, print_data, print_json
+from opsconsole.cli.past import fleet_at
 from opsconsole.cli.session import open_session, tell_silent
 from opsconsole.cli.table import coloured, table, terminal_width
 from opsconsole.core.filter import Filter, FilterError, parse
@@ -27,10 +28,17 @@ Show = Callable[[Fleet, Filter, bool], list[int]]
 """Prints one fleet; returns the rows of the nodes that it was about."""
 
 
-def show(settings: Settings, name: str, expression: str, site: str | None, as_json: bool, watch: bool) -> int:
-    """Shows what the command `name` is about, of what the expression chooses; returns the exit code. Raises CommandError."""
+def show(
+    settings: Settings, name: str, expression: str, site: str | None, as_json: bool, watch: bool,
+    past: tuple[str | None, str | None] | None = None,
+) -> int:
+    """Shows what the command `name` is about, of what the expression chooses; returns the exit code. past: --at and --file, None for
+    the fleet as it is. Raises CommandError."""
     chosen = _filter(expression, site)
     once = _refusing_unknown(name, _show_status if name == "status" else _show_listing(name))
+    if past is not None:
+        fleet = fleet_at(settings, *past)
+        return tell_silent(fleet, once(fleet, chosen, as_json), "did not answer")
     if watch:
         return _watch(settings, once, chosen, as_json)
     with open_session(settings) as session:

@@ -12,9 +12,11 @@ from opsconsole.config.hostlist import HostlistError, expand
 from opsconsole.config.table import NAME, Document, Table
 from opsconsole.config.values import Config, NodeSpec, Notifier, Router
 from opsconsole.core.alarm import WARNING
-from opsconsole.core.fleet import Model, Policy, Site
+from opsconsole.core.fleet import Model, Policy, Rack, Site
 
-TABLES = ("fleet", "sites", "nodes", "models", "policy", "router", "plugins", "screen", "history", "keys", "alarms", "notify")
+TABLES = (
+    "fleet", "sites", "racks", "nodes", "models", "policy", "router", "plugins", "screen", "history", "keys", "alarms", "notify",
+)
 PLUGINS_JUDGE = (
     ("notify", "kind"), ("notify", "options"), ("router", "kind"), ("router", "url"), ("router", "options"), ("plugins", "load"),
     *(("models", key) for key in ("engine", "checkpoint", "gpus", "gpu_share", "slots", "max_len")),
@@ -41,17 +43,30 @@ def read_config(path: Path) -> Config:
     fleet = document.table("fleet")
     sites = _unique(document.tables("sites"), _site)
     models = _unique(document.tables("models"), _model)
+    nodes = _nodes(document, {site.name for site in sites})
     router, plugins, screen, history = (document.table(name) for name in ("router", "plugins", "screen", "history"))
     config = Config(
         path, fleet.name("name", path.stem if NAME.fullmatch(path.stem) else "fleet"), fleet.name("environment", ""),
-        _ssh_config(fleet), _known_hosts(fleet), tuple(sites), _nodes(document, {site.name for site in sites}), tuple(models),
+        _ssh_config(fleet), _known_hosts(fleet), tuple(sites), _racks(document, nodes), nodes, tuple(models),
         _policy(document.table("policy")), _router(router) if "router" in document.content else None,
-        screen.name("theme", ""), _keys(document.table("keys")), history.number("hours", 48.0, 0.01, 87600.0) or 48.0,
-        _names(plugins, "load"), read_rules(document), _notifiers(document), _lines(document),
+        screen.name("theme", ""), _keys(document.table("keys")), *_kept(history), _names(plugins, "load"), read_rules(document),
+        _notifiers(document), _lines(document),
     )
     for table in (fleet, plugins, screen, history):
         table.finish()
     return config
+
+
+def _kept(history: Table) -> tuple[float, float, float]:
+    """Hours of seconds, days of minutes, days of ten minutes. Raises ConfigError where a coarser tier would end before a finer one."""
+    hours = history.number("hours", 48.0, 0.01, 87600.0) or 48.0
+    days_1m = history.number("days_1m", max(30.0, hours / 24), 0.01, 36500.0) or 30.0
+    days_10m = history.number("days_10m", max(365.0, days_1m), 0.01, 36500.0) or 365.0
+    if days_1m * 24 < hours:
+        history.refuse("days_1m", f"is {days_1m:g}, less than the {hours:g} hours of seconds; keep minutes at least as long as seconds")
+    if days_10m < days_1m:
+        history.refuse("days_10m", f"is {days_10m:g}, less than days_1m, {days_1m:g}; keep ten minutes at least as long as minutes")
+    return hours, days_1m, days_10m
 
 
 def _ssh_config(fleet: Table) -> Path | None:
@@ -92,6 +107,28 @@ def _site(table: Table) -> Site:
     by_chip = {chip: prices.number(chip, 0.0, 0.0, 1e6) or 0.0 for chip, _ in prices.items()}
     power_budget_kw, pue = table.number("power_budget_kw", None, 0.0, 1e7), table.number("pue", None, 1.0, 5.0)
     return Site(table.name("name"), table.text("provider"), power_budget_kw, pue, by_chip)
+
+
+def _racks(document: Document, nodes: tuple[NodeSpec, ...]) -> tuple[Rack, ...]:
+    """A rack's name is its own within its site. One that no node is in would keep nothing within its budget, so it is an error."""
+    there = {(spec.site, spec.rack) for spec in nodes if spec.rack}
+    found: dict[tuple[str, str], int] = {}
+    racks = []
+    for table in document.tables("racks"):
+        name, site = table.name("name"), table.name("site", "")
+        where, known = f"at {site}" if site else "without a site", ", ".join(sorted(rack for at, rack in there if at == site))
+        if (site, name) in found:
+            table.refuse("name", f"{name} {where} is already in line {found[site, name]}; give it another name or remove one")
+        if (site, name) not in there:
+            table.refuse("name", f"no node {where} is in a rack called {name} (racks there: {known or 'none'}); mend name or site here, "
+                                 "or rack under [[nodes]]")
+        budget_kw = table.number("power_budget_kw", None, 0.0, 1e7)
+        if budget_kw is None:
+            table.refuse("power_budget_kw", "is missing; write what the feed of the rack gives, such as power_budget_kw = 10.0")
+        found[site, name] = table.line("name")
+        racks.append(Rack(name, site, budget_kw))
+        table.finish()
+    return tuple(racks)
 
 
 def _model(table: Table) -> Model:

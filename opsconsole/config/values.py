@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from opsconsole.core.alarm import WARNING
 from opsconsole.core.alarm_rules import RULES, Rule
-from opsconsole.core.fleet import Model, Policy, Site
+from opsconsole.core.fleet import Model, Policy, Rack, Site
 
 
 class ConfigError(Exception):
@@ -73,6 +73,7 @@ class Config:
     known_hosts: tuple[Path, ...] = ()
     """(): as ssh_config says, else OpenSSH's own places."""
     sites: tuple[Site, ...] = ()
+    racks: tuple[Rack, ...] = ()
     nodes: tuple[NodeSpec, ...] = ()
     models: tuple[Model, ...] = ()
     policy: Policy = Policy()
@@ -82,6 +83,10 @@ class Config:
     keys: dict[str, str] = field(default_factory=dict)
     """Key by action id, where the operator wants another than the built-in one."""
     history_hours: float = 48.0
+    """For how long every second is kept."""
+    history_days_1m: float = 30.0
+    history_days_10m: float = 365.0
+    """For how long minutes, and ten minutes, are kept: lowest, mean and highest."""
     plugins: tuple[str, ...] = ()
     """To load beside those that [router] kind and the models' engines name."""
     alarm_rules: tuple[Rule, ...] = RULES

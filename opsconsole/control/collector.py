@@ -82,7 +82,7 @@ async def _collect(config: Config, state_dir: Path, until_idle: bool) -> int:
     from opsconsole.history.journal import Journal
     from opsconsole.history.samples import Recorder
 
-    recorder = Recorder(places.history_path(state_dir), hours=config.history_hours)
+    recorder = Recorder(places.history_path(state_dir), config.history_hours, config.history_days_1m, config.history_days_10m)
     recorder.start()
     audit, journal = LateAudit(places.audit_path(state_dir)), Journal(places.runs_path(state_dir))
     links, close_links = _links(config)
@@ -188,9 +188,9 @@ def _roster(config: Config, plugins: Plugins) -> Roster:
     import numpy as np
 
     return Roster(
-        config.fleet_name, config.environment, nodes, config.sites, config.models, config.policy,
+        config.fleet_name, config.environment, nodes, config.sites, config.racks, config.models, config.policy,
         (BUILT_IN["engine"], *sorted(plugins.engines)), moves_streams(config, plugins), config.alarm_rules,
-        np.zeros(len(nodes) + 1, np.int64),
+        gpu_start=np.zeros(len(nodes) + 1, np.int64),
     )
 
 

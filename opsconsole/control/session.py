@@ -152,10 +152,6 @@ class Session:
         """Something about an alarm; what was done, in words. It is in the audit and outlives the collector when this returns."""
         return self._only(_alarm_request(said))
 
-    def history(self, series: str, **query: Any) -> Series:
-        """query: node, gpu, worker, since, until (epoch seconds), points."""
-        return self._only({"k": "history", "query": {"series": series, **query}})
-
     def _only(self, request: dict[str, Any]) -> Any:
         return list(self._answers(request))[0]
 
@@ -260,7 +256,7 @@ class AsyncSession:
         return (await self._all(_alarm_request(said)))[0]
 
     async def history(self, series: str, **query: Any) -> Series:
-        """As Session.history."""
+        """query: node, gpu, worker, since, until (epoch seconds), points."""
         return (await self._all({"k": "history", "query": {"series": series, **query}}))[0]
 
     async def _all(self, request: dict[str, Any]) -> list[Any]:

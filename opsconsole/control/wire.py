@@ -19,7 +19,7 @@ import numpy as np
 
 from opsconsole.core.alarm import Alarm, Note
 from opsconsole.core.alarm_book import Book, Said
-from opsconsole.core.fleet import Cordoned, Fleet, Model, NodeFacts, Policy, Process, Roster, Site, Worker
+from opsconsole.core.fleet import Cordoned, Fleet, Model, NodeFacts, Policy, Process, Rack, Roster, Site, Worker
 from opsconsole.core.run import Run, StepRun
 from opsconsole.core.steps import (
     Cap,
@@ -63,7 +63,7 @@ def _row_of(kind: type) -> operator.attrgetter:
 
 
 _alarm_row = _row_of(Alarm)
-_node_row, _site_row, _model_row, _policy_row = _row_of(NodeFacts), _row_of(Site), _row_of(Model), _row_of(Policy)
+_node_row, _site_row, _rack_row, _model_row, _policy_row = (_row_of(kind) for kind in (NodeFacts, Site, Rack, Model, Policy))
 
 
 def pack(message: dict[str, Any]) -> bytes:
@@ -98,6 +98,7 @@ def roster_message(roster: Roster, number: int) -> dict[str, Any]:
     message.update((name, _array_out(getattr(roster, name))) for name in _ROSTER_ARRAYS)
     message["nodes"] = [_node_row(node) for node in roster.nodes]
     message["sites"] = [_site_row(site) for site in roster.sites]
+    message["racks"] = [_rack_row(rack) for rack in roster.racks]
     message["models"] = [_model_row(model) for model in roster.models]
     message["policy"] = _policy_row(roster.policy)
     return message
@@ -109,6 +110,7 @@ def roster_of(message: dict[str, Any]) -> Roster:
         **{name: _array_in(message[name]) for name in _ROSTER_ARRAYS},
         nodes=tuple(NodeFacts(*row) for row in message["nodes"]),
         sites=tuple(Site(*row) for row in message["sites"]),
+        racks=tuple(Rack(*row) for row in message["racks"]),
         models=tuple(Model(*row) for row in message["models"]),
         policy=Policy(*message["policy"]),
     )

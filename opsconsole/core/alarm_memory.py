@@ -77,6 +77,8 @@ class Demand(NamedTuple):
     level: float
     slope_per_s: float
     now: float
+    seen_s: float = 0.0
+    """For how long it has been looked at."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ RULES: tuple[Rule, ...] = (
     Rule("ecc", WARNING, 0.0, 0.0, "uncorrected memory errors of a GPU", 0.0, None, "errors"),
     Rule("throttle", WARNING, 10.0, 30.0, "hardware or heat slows GPUs; a power cap by software does not count"),
     Rule("temperature", WARNING, 60.0, 60.0, "the hottest GPU of a node", 88.0, 84.0, "°C"),
-    Rule("power", CRITICAL, 5.0, 30.0, "what a site draws at its feed, PUE included", 100.0, 97.0, "% of its budget"),
+    Rule("power", CRITICAL, 5.0, 30.0, "what a site, PUE included, or a rack draws at its feed", 100.0, 97.0, "% of its budget"),
     Rule("worker", CRITICAL, 5.0, 0.0, "a worker FAILED (at once), or is NOT_READY"),
     Rule("crash-loop", CRITICAL, 0.0, 600.0, "a worker's node had to start it again within 10 min", 1.0, None, "times"),
     Rule("ready", CRITICAL, 0.0, 5.0, "a model has fewer workers READY than its min_ready"),

@@ -137,7 +137,7 @@ def _demands(fleet: Fleet, dt_s: float) -> dict[str, Demand]:
             continue
         level = before.level + (now - before.level) * part
         slope = before.slope_per_s + ((level - before.level) / dt_s - before.slope_per_s) * slope_part
-        demands[model.name] = Demand(level, slope, now)
+        demands[model.name] = Demand(level, slope, now, before.seen_s + dt_s)
     return demands
 
 

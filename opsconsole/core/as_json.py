@@ -12,7 +12,8 @@ import numpy as np
 
 from opsconsole.core.alarm import Alarm
 from opsconsole.core.alarm_book import SHIFT
-from opsconsole.core.fleet import REACH_WORDS, Fleet, Model, Site, Worker
+from opsconsole.core.fleet import REACH_WORDS, Fleet, Model, Rack, Site, Worker
+from opsconsole.core.power import drawn_w, gpus_of_feed
 from opsconsole.core.severity import gpu_reasons, reasons, severities
 from opsconsole.core.totals import (
     NODE_FIGURES,
@@ -186,8 +187,17 @@ def site_json(fleet: Fleet, site: Site) -> Row:
         "gpus": int(gpu_counts(fleet.roster)[rows].sum()),
         **sums, "feed_power_w": feed_w,
         "power_budget_w": None if site.power_budget_kw is None else _plain(site.power_budget_kw * 1e3), "pue": site.pue,
-        "usd_per_h": _usd_per_h(fleet, site, rows), "reason": _site_reason(site, len(rows), len(heard), feed_w),
+        "usd_per_h": _usd_per_h(fleet, site, rows),
+        "racks": [_rack_json(fleet, rack) for rack in fleet.roster.racks if rack.site == site.name],
+        "reason": _site_reason(fleet, site, len(rows), len(heard), feed_w),
     }
+
+
+def _rack_json(fleet: Fleet, rack: Rack) -> Row:
+    """One rack with a budget: power_w is what the GPUs of its answering nodes draw at its feed."""
+    heard = fleet.answering[fleet.roster.gpu_node[gpus_of_feed(fleet.roster, rack)]]
+    drawn = _plain(drawn_w(fleet, rack)) if heard.any() else None
+    return {"name": rack.name, "power_w": drawn, "power_budget_w": _plain(rack.power_budget_kw * 1e3)}
 
 
 def _usd_per_h(fleet: Fleet, site: Site, rows: np.ndarray) -> float | int | None:
@@ -198,10 +208,12 @@ def _usd_per_h(fleet: Fleet, site: Site, rows: np.ndarray) -> float | int | None
     return _plain(float(np.dot(np.array(prices, dtype=np.float64), gpu_counts(fleet.roster)[rows])))
 
 
-def _site_reason(site: Site, nodes: int, answering: int, feed_w: float | None) -> str:
+def _site_reason(fleet: Fleet, site: Site, nodes: int, answering: int, feed_w: float | None) -> str:
     parts = [f"{nodes - answering} of {nodes} nodes do not answer"] if answering < nodes else []
     if feed_w is not None and site.power_budget_kw is not None and feed_w > site.power_budget_kw * 1e3:
         parts.append(f"{feed_w / 1e3:.1f} kW drawn, budget {site.power_budget_kw:.1f} kW")
+    parts += [f"rack {rack.name}: {drawn_kw:.1f} kW drawn, budget {rack.power_budget_kw:.1f} kW" for rack in fleet.roster.racks
+              if rack.site == site.name and (drawn_kw := drawn_w(fleet, rack) / 1e3) > rack.power_budget_kw]
     return "; ".join(parts)
 
 

@@ -11,11 +11,23 @@ from functools import cached_property
 
 import numpy as np
 
-from opsconsole.core.fleet import Fleet, Worker
+from opsconsole.core.fleet import Fleet, Rack, Site, Worker
 from opsconsole.core.guards import LEAVING, ready_at
 from opsconsole.core.load import Load, load_of
 from opsconsole.core.moments import Moment, moments
-from opsconsole.core.power import at_site, draws_w, falls_w, limits_w, pue_of, rises_w
+from opsconsole.core.power import (
+    Feed,
+    allowed_w,
+    draws_w,
+    falls_w,
+    feed_name,
+    feeds,
+    feeds_of_nodes,
+    gpus_of_feed,
+    limits_w,
+    pue_of,
+    rises_w,
+)
 from opsconsole.core.room import GONE
 from opsconsole.core.speeds import Speeds
 from opsconsole.core.steps import Change, Step
@@ -23,6 +35,8 @@ from opsconsole.core.wording import UNKNOWN, mib_text, number_text, power_text
 
 GROWS = "grows"
 """Said of a queue that is filled faster than it is emptied."""
+RACKS_SHOWN = 3
+"""A plan names the power of no more racks than these."""
 
 
 def changes_of(fleet: Fleet, steps: Sequence[Step], speeds: Speeds | None = None) -> tuple[Change, ...]:
@@ -114,23 +128,20 @@ class _Scene:
         return None if row is None else self.speeds.of(self._model(step), self.speeds.chips[row])
 
     def power_changes(self) -> list[Change]:
-        """W of each site touched, at the feed: what is drawn now; launched GPUs at their limit, because that is what they may draw; GPUs
-        of workers that have surely gone as if idle, in the end only."""
+        """W of each feed touched: what is drawn now; launched GPUs at their limit, because that is what they may draw; GPUs of workers
+        that have surely gone as if idle, in the end only."""
         rises, falls = rises_w(self.fleet), falls_w(self.fleet)
-        names = {self.fleet.roster.nodes[self.fleet.roster.node_row[step.node]].site for step in self.steps
-                 if step.order["op"] in ("launch", *LEAVING) and step.node in self.fleet.roster.node_row}
+        launched = {moment: self._launched(moment.begun) for moment in (self.now, *self.moments)}
+        risen = self._launched(self.end.ended)
         found = []
-        for site in self.fleet.roster.sites:
-            if site.name not in names:
-                continue
-            here, pue = at_site(self.fleet, site.name), pue_of(site)
-            now = float(draws_w(self.fleet)[here].sum()) * pue if here.any() else float("nan")
-            peaks = [now + float(rises[self._launched(moment.begun) & here].sum()) * pue for moment in (self.now, *self.moments)]
-            risen = self._launched(self.end.ended)
-            gone = float(falls[self._emptied & ~risen & here].sum())
-            after = now + (float(rises[risen & here].sum()) - gone) * pue
-            found.append(Change(f"power of {site.name} at most", power_text(now), power_text(max(peaks)), power_text(after)))
-        return found
+        for feed in _feeds_at(self.fleet, {self.fleet.roster.node_row[step.node] for step in self.steps
+                                           if step.order["op"] in ("launch", *LEAVING) and step.node in self.fleet.roster.node_row}):
+            here, pue = gpus_of_feed(self.fleet.roster, feed), pue_of(feed)
+            now_w = float(draws_w(self.fleet)[here].sum()) * pue if here.size else float("nan")
+            peak_w = now_w + max(float(rises[here][begun[here]].sum()) for begun in launched.values()) * pue
+            gone_w = float(falls[here][(self._emptied & ~risen)[here]].sum())
+            found.append((feed, now_w, peak_w, now_w + (float(rises[here][risen[here]].sum()) - gone_w) * pue))
+        return _power_changes(self.fleet, found)
 
     def _launched(self, numbers: frozenset[int]) -> np.ndarray:
         """GPUs that launches among these steps take, (G,) bool."""
@@ -213,6 +224,20 @@ class _Scene:
         return np.array(prices, dtype=float)[self.fleet.roster.gpu_node] if prices else np.zeros(0)
 
 
+def _feeds_at(fleet: Fleet, nodes: Iterable[int]) -> list[Feed]:
+    """The feeds of these nodes, sites first, each in the order of the fleet file."""
+    touched = {feed_name(feed) for row in nodes for feed in feeds_of_nodes(fleet.roster)[row]}
+    return [feed for feed in feeds(fleet.roster) if feed_name(feed) in touched]
+
+
+def _power_changes(fleet: Fleet, found: Sequence[tuple[Feed, float, float, float]]) -> list[Change]:
+    """(feed, W now, at the worst moment, after) in words: all sites, and of the racks those that come nearest to their budgets."""
+    sites, racks = ([one for one in found if isinstance(one[0], kind)] for kind in (Site, Rack))
+    nearest = sorted(racks, key=lambda one: (allowed_w(fleet, one[0]) or 0.0) - one[2])[:RACKS_SHOWN]
+    return [Change(f"power of {feed_name(feed)} at most", power_text(now_w), power_text(peak_w), power_text(after_w))
+            for feed, now_w, peak_w, after_w in (*sites, *nearest)]
+
+
 def cap_changes(fleet: Fleet, steps: Sequence[Step]) -> tuple[Change, ...]:
     """What new power limits do: watts by site, and tokens a second of the workers on limited GPUs.
 
@@ -230,12 +255,12 @@ def cap_changes(fleet: Fleet, steps: Sequence[Step]) -> tuple[Change, ...]:
     after = np.where(then == limits, draws, after)
     changes = []
     nodes = {fleet.roster.node_row[step.node] for step in steps}
-    for site in fleet.roster.sites:
-        if any(fleet.roster.nodes[row].site == site.name for row in nodes):
-            here, pue = at_site(fleet, site.name), pue_of(site)
-            now_w, then_w = float(draws[here].sum()) * pue, float(after[here].sum()) * pue
-            worst = max(now_w, then_w)
-            changes.append(Change(f"power of {site.name} at most", power_text(now_w), power_text(worst), power_text(then_w)))
+    found = []
+    for feed in _feeds_at(fleet, nodes):
+        here, pue = gpus_of_feed(fleet.roster, feed), pue_of(feed)
+        now_w, then_w = float(draws[here].sum()) * pue, float(after[here].sum()) * pue
+        found.append((feed, now_w, max(now_w, then_w), then_w))
+    changes += _power_changes(fleet, found)
     on_nodes = [worker for row in sorted(nodes) for worker in fleet.workers_of_node.get(fleet.roster.nodes[row].name, ())]
     served = [worker for worker in on_nodes if worker.state == "READY" and worker.tokens_per_s is not None]
     if served:

@@ -15,6 +15,7 @@ from opsconsole.core.alarm import Alarm
 from opsconsole.core.alarm_book import Book
 from opsconsole.core.alarm_memory import Memory
 from opsconsole.core.alarm_rules import RULES, Rule
+from opsconsole.core.declared import Model, Policy, Rack, Site
 from opsconsole.protocol import GPU_COLUMNS, NODE_COLUMNS
 
 LIVE, STALE, HUNG, UNREACHABLE, AUTH_FAILED, HOST_KEY_CHANGED, NO_DRIVER, NO_PYTHON, HOST_KEY_UNKNOWN, CONNECTING = range(10)
@@ -34,39 +35,6 @@ HEADLINES = ("ttft_p95_ms", "queue_depth", "requests_per_s", "util_pct", "power_
 """The six headline figures, rows of `Fleet.trend`."""
 TREND_LENGTH = 300
 """Ticks (seconds) that `Fleet.trend` remembers."""
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    name: str
-    provider: str = ""
-    power_budget_kw: float | None = None
-    pue: float | None = None
-    price_per_gpu_hour: dict[str, float] = field(default_factory=dict)
-    """USD an hour by chip."""
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    name: str
-    engine: str = "jax"
-    checkpoint: str = ""
-    gpus: int = 1
-    gpu_share: float = 1.0
-    """Of one GPU's memory, above 0 to 1; below 1 several workers may share a GPU."""
-    slots: int = 8
-    max_len: int = 512
-    min_ready: int = 0
-    ttft_p95_ms: float | None = None
-    """Objective; None: no objective."""
-    itl_p95_ms: float | None = None
-    tokens_per_day: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    max_unavailable: int = 1
-    power_headroom_pct: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +67,8 @@ class Roster:
     environment: str = ""
     nodes: tuple[NodeFacts, ...] = ()
     sites: tuple[Site, ...] = ()
+    racks: tuple[Rack, ...] = ()
+    """Those with a power budget; nodes name others too."""
     models: tuple[Model, ...] = ()
     policy: Policy = Policy()
     engines: tuple[str, ...] = ("jax",)

@@ -94,7 +94,7 @@ def with_floors(fleet: Fleet, steps: Sequence[Step]) -> tuple[Step, ...]:
 
 
 def plan_refusal(fleet: Fleet, steps: Sequence[Step], under_way: Collection[Step] = ()) -> str:
-    """Why a plan must not be, looked at in each of its moments: power of the sites, and the minimum of each model; "" when it may."""
+    """Why a plan must not be, looked at in each of its moments: power of sites and racks, and the minimum of each model; "" when it may."""
     if not steps:
         return ""
     rises = rises_w(fleet)

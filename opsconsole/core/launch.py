@@ -27,7 +27,7 @@ def plan_launch(fleet: Fleet, intent: Launch, under_way: Collection[Step]) -> Pl
     if refusal := engine_refusal(fleet, model.name, model.engine):
         return Plan(intent, title, refusal=refusal)
     promised = promised_by(fleet, under_way)
-    places = _chosen(fleet, model, intent, promised) if intent.node else place(fleet, model, intent.count, promised)
+    places = _chosen(fleet, model, intent, promised) if intent.node else place(fleet, model, intent.count, promised, meant=under_way)
     if isinstance(places, str):
         return Plan(intent, title, refusal=places)
     if len(places) < intent.count:

@@ -1,8 +1,8 @@
 """How many workers of which model should start or leave where: the integer programme behind a rebalance.
 
 GPUs, watts and minimums bind all models at once, and a GPU that one model gives up serves another only where both fit: comparing single
-moves finds neither the fewest nor the best. Nodes of one site and chip are one class here, so 10,000 GPUs are a few dozen rows; which
-nodes and workers they are is settled after.
+moves finds neither the fewest nor the best. Nodes of one site and chip are one class here, and those of a rack with a budget one of their
+own, so 10,000 GPUs are a few dozen rows; which nodes and workers they are is settled after.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from opsconsole.core.power import allowed_w, pue_of, reckoned_w
+from opsconsole.core.power import allowed_w, feed_name, feeds, pue_of, reckoned_w
 from opsconsole.core.room import WHOLE, room_of_gpus
 from opsconsole.core.situation import Class, Situation
 from opsconsole.core.solver import Programme
@@ -22,7 +22,7 @@ START_SHARE = 0.1
 LEAVE_SHARE = 0.25
 """Of that, what a worker that leaves for another must bring."""
 MOVE_W = 50.0
-"""A move must free so many W at a site above its budget."""
+"""A move must free so many W at a feed above its budget."""
 PRICE_SHARE = 0.05
 """A move must save so much of what the dearest worker costs an hour."""
 MOVES_LIMIT = 20
@@ -97,24 +97,25 @@ class _Moves:
         return sorted(name for name in may if (name not in self.short if queue else self.situation.only in ("", name)))
 
     def _least(self) -> float:
-        """What a move must bring at least, in the units of the objective: the longest queue, the W of the site furthest above its budget,
+        """What a move must bring at least, in the units of the objective: the longest queue, the W of the feed furthest above its budget,
         the hour of the dearest worker."""
         if self.situation.objective == "queue":
-            brought = [self.situation.speed(name, chip) * gain for name, gain in self.gain.items() for _, chip in self.situation.classes]
+            chips = {cls.chip for cls in self.situation.classes}
+            brought = [self.situation.speed(name, chip) * gain for name, gain in self.gain.items() for chip in chips]
             return START_SHARE * min(brought, default=1.0)
         return PRICE_SHARE / 2 if self.situation.objective == "cost" else MOVE_W / max(self.over.values())
 
     def _start_cost(self, model: str, cls: Class) -> float:
         price = self.situation.price(cls) * self.situation.models[model].gpus / self.dearest
         if self.situation.objective == "queue":
-            return START_SHARE * self.situation.speed(model, cls[1]) * self.gain[model] * (1.0 + 0.01 * price)
+            return START_SHARE * self.situation.speed(model, cls.chip) * self.gain[model] * (1.0 + 0.01 * price)
         return self.least + price * (1.0 if self.situation.objective == "cost" else 0.01 * self.least)
 
     def _leave_cost(self, model: str, cls: Class) -> float:
         gpus = self.situation.models[model].gpus
         if self.situation.objective == "cost":
             return self.least - self.situation.price(cls) * gpus / self.dearest
-        speed = self.situation.speed(model, cls[1]) / max(self.situation.has(model), 1.0)
+        speed = self.situation.speed(model, cls.chip) / max(self.situation.has(model), 1.0)
         share = LEAVE_SHARE if self.situation.objective == "queue" else 1.0
         return self.least * share * (1.0 + 0.1 * speed)
 
@@ -149,11 +150,11 @@ class _Moves:
             kept = self.programme.row(lower=-float(self.situation.may_give(model)))
             for (name, cls), column in self.starts.items():
                 if name == model:
-                    self.programme.put(row, column, self.situation.speed(model, cls[1]))
+                    self.programme.put(row, column, self.situation.speed(model, cls.chip))
                     self.programme.put(kept, column, 1.0)
             for (name, cls), column in self.leaves.items():
                 if name == model:
-                    self.programme.put(row, column, -self.situation.speed(model, cls[1]))
+                    self.programme.put(row, column, -self.situation.speed(model, cls.chip))
                     self.programme.put(kept, column, -1.0)
 
     def _room_rows(self) -> None:
@@ -174,23 +175,23 @@ class _Moves:
                     self.programme.put(row, column, -float(models[name].gpus * models[name].gpu_share))
 
     def _power_rows(self) -> None:
-        """Sites keep their budgets; what one draws above its budget now costs until it is gone."""
-        for site in self.situation.sites.values():
-            may_w = allowed_w(self.situation.fleet, site)
+        """Feeds keep their budgets; what one gives above its budget now costs until it is gone."""
+        for feed in feeds(self.situation.fleet.roster):
+            may_w, feeding = allowed_w(self.situation.fleet, feed), feed_name(feed)
             if may_w is None:
                 continue
-            row = self.programme.row(upper=may_w - reckoned_w(self.situation.fleet, site))
-            if site.name in self.over:
+            row = self.programme.row(upper=may_w - reckoned_w(self.situation.fleet, feed))
+            if feeding in self.over:
                 cost = 1.0 / max(self.over.values()) if self.situation.objective == "power" else 0.0
-                above = self.programme.column(cost, self.over[site.name], whole=False)
+                above = self.programme.column(cost, self.over[feeding], whole=False)
                 self.programme.put(row, above, -1.0)
             for (name, cls), column in self.starts.items():
-                if cls[0] == site.name:
-                    self.programme.put(row, column, self.rise_w[cls] * self.situation.models[name].gpus * pue_of(site))
+                if feeding in cls.feeds:
+                    self.programme.put(row, column, self.rise_w[cls] * self.situation.models[name].gpus * pue_of(feed))
             if self.situation.objective == "power":
                 for (name, cls), column in self.leaves.items():
-                    if cls[0] == site.name:
-                        self.programme.put(row, column, -self._fall_w(name, cls) * pue_of(site))
+                    if feeding in cls.feeds:
+                        self.programme.put(row, column, -self._fall_w(name, cls) * pue_of(feed))
 
     def _rise_w(self, cls: Class) -> float:
         """W by which a GPU with room in a class may rise: the most of them; where there is none, of all."""

@@ -9,7 +9,7 @@ import numpy as np
 from opsconsole.core.effects import cap_changes
 from opsconsole.core.fleet import LIVE, Fleet
 from opsconsole.core.guards import cordon_text, limit_refusal
-from opsconsole.core.power import draws_w, limits_w, over_budget, pue_of
+from opsconsole.core.power import at_feeds_w, draws_w, limits_w, over_budget
 from opsconsole.core.steps import Cap, Cordon, Plan, Step, Uncordon
 from opsconsole.core.targets import named, nodes_meant, silent_refusal
 
@@ -137,19 +137,16 @@ def _not_settable(fleet: Fleet, shares: Sequence[Share]) -> str:
 
 
 def _raised(fleet: Fleet, shares: Sequence[Share]) -> str:
-    """Why limits must not be raised so far: GPUs that draw what they may now would draw more, beyond a site's budget."""
-    added: dict[str, float] = {}
+    """Why limits must not be raised so far: GPUs that draw what they may now would draw more, beyond a budget."""
+    rises: list[tuple[int, float]] = []
     now_w, may_w = draws_w(fleet), limits_w(fleet)
-    pues = {site.name: pue_of(site) for site in fleet.roster.sites}
     for row, gpus, limit in shares:
         rows = int(fleet.roster.gpu_start[row]) + np.array(gpus)
         then = fleet.roster.gpu_fact("power_default_w")[rows] if limit is None else np.full(len(rows), limit)
         pinned = now_w[rows] >= PINNED_SHARE * may_w[rows]
-        site = fleet.roster.nodes[row].site
-        rise_w = float(np.nan_to_num(np.where(pinned, np.maximum(then - may_w[rows], 0.0), 0.0)).sum())
-        if rise_w > 0:
-            added[site] = added.get(site, 0.0) + rise_w * pues.get(site, 1.0)
-    return over_budget(fleet, added)
+        rise_w = np.nan_to_num(np.where(pinned, np.maximum(then - may_w[rows], 0.0), 0.0))
+        rises += [(gpu, watts) for gpu, watts in zip(rows.tolist(), rise_w.tolist(), strict=True) if watts > 0]
+    return over_budget(fleet, at_feeds_w(fleet, rises))
 
 
 def cap_step(fleet: Fleet, row: int, gpus: Sequence[int], watts: float | None, after: Sequence[int] = ()) -> Step:

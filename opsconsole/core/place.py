@@ -3,8 +3,8 @@
 What one more worker at a place is worth is its speed less its price, less a penalty that grows with each worker of the model already on
 that node, in that rack and at that site. Nodes nest in racks and racks in sites, so this is a laminar concave function, for which taking
 the best place again and again is the optimum (Murota, Discrete Convex Analysis, 2003, 6.3). Only a power budget that binds spoils that,
-because a slower chip draws less: then an integer programme says how many workers each site and chip get, and the same choice is made
-within those numbers.
+because a slower chip draws less: then an integer programme says how many workers each site, chip and rack with a budget get, and the
+same choice is made within those numbers.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from typing import NamedTuple
 import numpy as np
 
 from opsconsole.core.fleet import Fleet, Model
-from opsconsole.core.power import allowed_w, over_budget, pue_of, reckoned_w, rises_w
+from opsconsole.core.power import added_w, allowed_w, at_feeds_w, feed_name, feeds, feeds_of_nodes, over_budget, pue_of, reckoned_w, rises_w
 from opsconsole.core.room import GONE, Promised, free_gpus, places_of_nodes, room_of_gpus
 from opsconsole.core.solver import Programme
 from opsconsole.core.speeds import Speeds, bandwidth_gb_s
+from opsconsole.core.steps import Step
 
 RESUMING_ENGINE = "jax"
 """Workers of this engine can go on with an answer that another of them began."""
@@ -44,19 +45,20 @@ class Place(NamedTuple):
 
 def place(
     fleet: Fleet, model: Model, count: int, promised: Promised, leaving: Collection[str] = (), speeds: Speeds | None = None,
-    extra_w: dict[str, float] | None = None, only: Collection[int] | None = None,
+    meant: Collection[Step] = (), only: Collection[int] | None = None,
 ) -> list[Place]:
     """Up to `count` places for workers of a model, the best first; shorter when there is no more room.
 
-    promised: shares of GPUs meant for others; leaving: workers that will be gone; extra_w: W that sites are already promised to rise by;
+    promised: shares of GPUs meant for others; leaving: workers that will be gone; meant: steps whose launches take power too;
     only: rows of the nodes to choose from.
     A power budget that no choice keeps does not shorten it: the guard says that with its numbers.
     """
     choice = _Choice(fleet, model, count, room_of_gpus(fleet, promised, leaving), speeds or Speeds(fleet), frozenset(leaving), only)
     places = choice.best()
-    if not places or not over_budget(fleet, choice.rise_w(places, extra_w or {})):
+    extra_w = added_w(fleet, meant, choice.rises)
+    if not places or not over_budget(fleet, choice.rise_w(places, extra_w)):
         return places
-    quotas = choice.quotas(extra_w or {})
+    quotas = choice.quotas(extra_w)
     return choice.best(quotas) if quotas else places
 
 
@@ -127,20 +129,18 @@ class _Choice:
         rising = np.sort(self.rises[gpus][self.room[gpus] >= self.model.gpu_share - 1e-6])[::-1]
         return float(rising[: self.model.gpus].sum())
 
-    def _group(self, row: int) -> tuple[str, str, int]:
-        return self.fleet.roster.nodes[row].site, self.speeds.chips[row], int(np.ceil(self._rise_of(row) / RISE_STEP_W))
+    def _group(self, row: int) -> tuple[str, tuple[str, ...], str, int]:
+        site, hang = self.fleet.roster.nodes[row].site, feeds_of_nodes(self.fleet.roster)[row]
+        return site, tuple(map(feed_name, hang)), self.speeds.chips[row], int(np.ceil(self._rise_of(row) / RISE_STEP_W))
 
     def rise_w(self, places: list[Place], extra_w: dict[str, float]) -> dict[str, float]:
-        """W by which each site may rise with these places taken, at the feed."""
-        pues = {site.name: pue_of(site) for site in self.fleet.roster.sites}
-        rise = dict(extra_w)
-        for row in sorted({self.fleet.roster.gpu_row[place.node, gpu] for place in places for gpu in place.gpus}):
-            site = self.fleet.roster.nodes[self.fleet.roster.gpu_node[row]].site
-            rise[site] = rise.get(site, 0.0) + float(self.rises[row]) * pues.get(site, 1.0)
-        return rise
+        """W by which each feed may rise with these places taken."""
+        rows = sorted({self.fleet.roster.gpu_row[place.node, gpu] for place in places for gpu in place.gpus})
+        added = at_feeds_w(self.fleet, ((row, float(self.rises[row])) for row in rows))
+        return {name: added.get(name, 0.0) + extra_w.get(name, 0.0) for name in added | extra_w}
 
     def quotas(self, extra_w: dict[str, float]) -> dict[tuple, int]:
-        """How many workers each group of nodes gets so that all sites keep their budgets; {} when they cannot all be placed."""
+        """How many workers each group of nodes gets so that all feeds keep their budgets; {} when they cannot all be placed."""
         groups: dict[tuple, list[int]] = {}
         for row in self.candidates:
             groups.setdefault(self._group(row), []).append(row)
@@ -150,11 +150,11 @@ class _Choice:
         for group, rows in groups.items():
             columns[group] = programme.column(-self.worth[rows[0]], float(self.places[rows].sum()))
             programme.put(every, columns[group], 1.0)
-        for site in self.fleet.roster.sites:
-            may_w = allowed_w(self.fleet, site)
+        for feed in feeds(self.fleet.roster):
+            name, may_w = feed_name(feed), allowed_w(self.fleet, feed)
             if may_w is not None:
-                row = programme.row(upper=max(may_w - reckoned_w(self.fleet, site) - extra_w.get(site.name, 0.0), 0.0))
-                for (name, _, tens), column in columns.items():
-                    programme.put(row, column, tens * RISE_STEP_W * pue_of(site) if name == site.name else 0.0)
+                row = programme.row(upper=max(may_w - reckoned_w(self.fleet, feed) - extra_w.get(name, 0.0), 0.0))
+                for (_, hang, _, tens), column in columns.items():
+                    programme.put(row, column, tens * RISE_STEP_W * pue_of(feed) if name in hang else 0.0)
         point = programme.solve()
         return {} if point is None else {group: int(point[column]) for group, column in columns.items()}

@@ -48,7 +48,7 @@ def _why_nothing(situation: Situation) -> str:
     short, over = situation.short(), situation.over_w()
     if situation.objective == "power":
         if not over:
-            return "no site draws more than its budget less the headroom: nothing needs to move"
+            return "no site and no rack draws more than its budget less the headroom: nothing needs to move"
         told = ", ".join(f"{site} by {power_text(watts)}" for site, watts in sorted(over.items()))
         return f"above budget: {told}; but no worker can leave there without going below a minimum or below what its model is asked for"
     if situation.objective == "cost":
@@ -113,7 +113,8 @@ class _Work:
             for gpu in step.order["gpus"]:
                 promised[step.node, gpu] = promised.get((step.node, gpu), 0.0) + step.order.get("gpu_share", 1.0)
         known = self.situation.models[model]
-        found = place(self.situation.fleet, known, 1, promised, leaving, self.situation.speeds, only=nodes)
+        meant = (*self.under_way, *(step for step, _ in self.launches))
+        found = place(self.situation.fleet, known, 1, promised, leaving, self.situation.speeds, meant, only=nodes)
         return found[0] if found else None
 
     def _freed_by(self, where: Place) -> list[str]:
@@ -182,6 +183,11 @@ class _Work:
             return f"{number}: {waits}; {figures}"
         row = self.situation.fleet.roster.node_row[step.node]
         price = self.situation.price(self.situation.class_of[row]) * len(self.leaving[step.worker].gpus)
-        site = self.situation.class_of[row][0]
-        why = {"queue": "can spare one", "cost": f"saves {price:.2f} $/h there", "power": f"draws less at {site}"}
+        where = self._hot_feed(row)
+        why = {"queue": "can spare one", "cost": f"saves {price:.2f} $/h there", "power": f"draws less at {where}"}
         return f"{number}: {model} {why[self.situation.objective]}; {figures}"
+
+    def _hot_feed(self, row: int) -> str:
+        """The feed of a node that gives furthest beyond its budget, else its site."""
+        over, cls = self.situation.over_w(), self.situation.class_of[row]
+        return max((name for name in cls.feeds if name in over), key=over.__getitem__, default=cls.site)

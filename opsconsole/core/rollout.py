@@ -17,6 +17,7 @@ from opsconsole.core.guards import engine_refusal, out_names, out_refusal, plan_
 from opsconsole.core.launch import launch_step, new_names
 from opsconsole.core.moments import chained
 from opsconsole.core.place import Place, place
+from opsconsole.core.power import power_refusal
 from opsconsole.core.room import GONE, promised_by
 from opsconsole.core.steps import Plan, Rollout, Step
 from opsconsole.core.targets import busy, in_flight_text, model_meant, named, ready_names, unreachable
@@ -114,12 +115,18 @@ class _Work:
         return ""
 
     def _spare_place(self) -> Place | None:
-        if self.spare:
-            return self.spare.pop()
+        for where in reversed(self.spare):
+            if not power_refusal(self.fleet, (*self.under_way, *self.steps, self._launch(where))):
+                return self._taken(where)
         promised = promised_by(self.fleet, [*self.under_way, *self.steps])
         leaving = {step.worker for step in self.steps if step.order["op"] == "drain"}
-        found = place(self.fleet, self.model, 1, promised, leaving)
-        return found[0] if found else None
+        found = place(self.fleet, self.model, 1, promised, leaving, meant=(*self.under_way, *self.steps))
+        return self._taken(found[0]) if found else None
+
+    def _taken(self, where: Place) -> Place:
+        """The place, which is spare no more."""
+        self.spare = [one for one in self.spare if one.node != where.node or not set(one.gpus) & set(where.gpus)]
+        return where
 
     def _may_take(self, old: Worker) -> bool:
         """Whether a new worker could stand where an old one did: as many GPUs, none broken, none shared, no cordon."""

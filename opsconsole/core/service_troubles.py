@@ -13,12 +13,16 @@ from opsconsole.core.alarm_rules import Rule
 from opsconsole.core.burning import wait_s, worst_burn
 from opsconsole.core.fleet import ANSWERING, CONNECTING, STALE, Fleet, Worker
 from opsconsole.core.headlines import worst_of
-from opsconsole.core.power import W_PER_KW, drawn_w
+from opsconsole.core.power import W_PER_KW, drawn_w, feed_name, feeds
 from opsconsole.core.wording import age_text
 
 STARTING = ("PENDING", "STARTING")
 PEERS_LEAST = 3
 """Workers of a model on one chip among which one can be told to be slower."""
+DEMAND_SEEN_S = 30.0
+"""Before that what grows is what is known: nodes are still being found."""
+GROWTH_LEAST = 0.02
+"""Of all slots a minute: what grows by less wanders."""
 IMBALANCE_LEAST_MS = 5.0
 """A smaller distance from the peers is no trouble, whatever the ratio."""
 
@@ -120,7 +124,7 @@ def saturations(fleet: Fleet, memory: Memory) -> dict[str, tuple[float, float, f
             continue  # half empty: a slope measured on so few requests says nothing of the next minutes
         if level >= slots:
             found[model] = 0.0, level, slots
-        elif demand.slope_per_s > 0:
+        elif demand.seen_s >= DEMAND_SEEN_S and demand.slope_per_s * 60.0 > GROWTH_LEAST * slots:
             found[model] = (slots - level) / demand.slope_per_s, level, slots
     return found
 
@@ -174,12 +178,11 @@ def find_stranded(fleet: Fleet, rule: Rule, stands: set[str]) -> Iterator[Found]
 
 
 def find_power(fleet: Fleet, rule: Rule, stands: set[str]) -> Iterator[Found]:
-    for site in fleet.roster.sites:
-        if site.power_budget_kw:
-            drawn_kw = drawn_w(fleet, site) / W_PER_KW
-            if rule.is_beyond(drawn_kw / site.power_budget_kw * 100.0, site.name in stands):
-                words = f"{site.name}  {drawn_kw:.1f} kW drawn, budget {site.power_budget_kw:.1f} kW"
-                yield Found("power", site.name, rule.severity, words)
+    for feed in feeds(fleet.roster):
+        if feed.power_budget_kw:
+            drawn_kw, name = drawn_w(fleet, feed) / W_PER_KW, feed_name(feed)
+            if rule.is_beyond(drawn_kw / feed.power_budget_kw * 100.0, name in stands):
+                yield Found("power", name, rule.severity, f"{name}  {drawn_kw:.1f} kW drawn, budget {feed.power_budget_kw:.1f} kW")
 
 
 def find_router(fleet: Fleet, rule: Rule, stands: set[str]) -> Iterator[Found]:

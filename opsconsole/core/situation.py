@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from math import exp, log
+from typing import NamedTuple
 
 import numpy as np
 
 from opsconsole.core.fleet import LIVE, Fleet, Model, Worker
 from opsconsole.core.guards import out_names
 from opsconsole.core.load import load_of
-from opsconsole.core.power import allowed_w, falls_w, reckoned_w, rises_w
+from opsconsole.core.power import allowed_w, binding_feeds, falls_w, feed_name, feeds, feeds_of_nodes, reckoned_w, rises_w
 from opsconsole.core.room import Promised, room_of_gpus
 from opsconsole.core.speeds import Speeds, bandwidth_gb_s
 from opsconsole.core.steps import Step
@@ -22,8 +23,15 @@ HELPS_S = 1.0
 STEADY = 0.1
 """Figures that differ by less than this share are the same to a plan, so that it is still the same when it is confirmed."""
 
-Class = tuple[str, str]
-"""(site, chip)."""
+
+
+class Class(NamedTuple):
+    """Nodes that are alike to a rebalance."""
+
+    site: str
+    chip: str
+    feeds: tuple[str, ...]
+    """Those of their feeds that may bind, by name."""
 
 
 def steady(value: float) -> float:
@@ -40,7 +48,9 @@ class Situation:
         self.models = {model.name: model for model in fleet.roster.models}
         self.loads = {name: load_of(fleet, name, self.speeds) for name in self.models}
         self.room = room_of_gpus(fleet, promised)
-        self.class_of = [(node.site, self.speeds.chips[row]) for row, node in enumerate(fleet.roster.nodes)]
+        binding = binding_feeds(fleet)
+        hang = [tuple(name for name in map(feed_name, here) if name in binding) for here in feeds_of_nodes(fleet.roster)]
+        self.class_of = [Class(node.site, self.speeds.chips[row], hang[row]) for row, node in enumerate(fleet.roster.nodes)]
         self.classes = sorted({self.class_of[row] for row in np.flatnonzero(fleet.reach == LIVE)})
         self.sites = {site.name: site for site in fleet.roster.sites}
         self.rises, self.falls = rises_w(fleet), falls_w(fleet)
@@ -101,7 +111,7 @@ class Situation:
         demand is not known all that it has is needed."""
         load = self.loads[model]
         if not load.ready and load.waiting:
-            return min((self.speed(model, chip) for _, chip in self.classes), default=1.0)
+            return min((self.speed(model, chip) for chip in {cls.chip for cls in self.classes}), default=1.0)
         demand = load.demand_tokens_per_s
         idle = load.waiting in (0, None) and all(worker.in_flight == 0 for worker in load.ready)
         if demand is None:
@@ -122,15 +132,15 @@ class Situation:
         return max(len(self.loads[model].ready) - max(self.models[model].min_ready, 1), 0)
 
     def over_w(self) -> dict[str, float]:
-        """W by which sites draw more than they may."""
+        """W by which feeds give more than they may, by name."""
         found = {}
-        for site in self.sites.values():
-            may_w = allowed_w(self.fleet, site)
-            if may_w is not None and reckoned_w(self.fleet, site) > may_w:
-                found[site.name] = reckoned_w(self.fleet, site) - may_w
+        for feed in feeds(self.fleet.roster):
+            may_w = allowed_w(self.fleet, feed)
+            if may_w is not None and reckoned_w(self.fleet, feed) > may_w:
+                found[feed_name(feed)] = reckoned_w(self.fleet, feed) - may_w
         return found
 
     def price(self, cls: Class) -> float:
         """$/h of a GPU; 0 where it has no price."""
-        site = self.sites.get(cls[0])
-        return site.price_per_gpu_hour.get(cls[1], 0.0) if site else 0.0
+        site = self.sites.get(cls.site)
+        return site.price_per_gpu_hour.get(cls.chip, 0.0) if site else 0.0

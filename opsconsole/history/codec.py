@@ -1,4 +1,15 @@
-"""Numbers into few bytes and back: counts of a metric's smallest difference, as byte planes, compressed; 0 means no reading."""
+"""Numbers into few bytes and back: counts of a metric's smallest difference from the lowest of them; 0 means no reading.
+
+A frame is one metric of all slots at one tick, as it is written each second: packed quickly, and sealed into chunks minutes later.
+
+    byte 0        64 + bytes of a number (1, 2, 4 or 8), 96 + these where all slots have the same
+    bytes 1..4    slots
+    bytes 5..12   lowest: the count that is stored as 1, signed
+    the rest      the number of each slot, or the one of all
+
+All is little-endian. A number is 0 where there is no reading, else count - lowest + 1; value = count * scale of the metric. Older files
+have frames that begin with the bytes of a number alone, then `lowest`, then zlib of the lowest byte of each slot, the next of each ...
+"""
 
 from __future__ import annotations
 
@@ -7,52 +18,92 @@ import zlib
 
 import numpy as np
 
-_HEADER = struct.Struct("<Bq")
-"""Bytes of one count, and the count that stands as 1."""
+NONE = np.iinfo(np.int64).min
+"""Stands for no reading among counts."""
+_HEADER = struct.Struct("<BIq")
+_OLD_HEADER = struct.Struct("<Bq")
+_PLAIN, _SAME = 64, 96
 _WIDTHS = ((0xFF, "<u1"), (0xFFFF, "<u2"), (0xFFFFFFFF, "<u4"), (2**63, "<u8"))
+
+
+def narrowest(highest: int) -> np.dtype:
+    """The unsigned type that holds numbers up to `highest`."""
+    return np.dtype(next(name for limit, name in _WIDTHS if highest <= limit))
+
+
+def counted(values: np.ndarray, scale: float) -> np.ndarray:
+    """Values as counts, int64; NONE where there is no reading."""
+    known = np.isfinite(values)
+    counts = np.rint(np.where(known, values, 0.0) / scale).astype(np.int64)
+    return counts if known.all() else np.where(known, counts, NONE)
 
 
 def pack(values: np.ndarray, scale: float) -> bytes | None:
     """One metric of all slots, (S,) float64 with NaN for no reading, as a frame; None when there is no reading at all."""
-    known = np.isfinite(values)
+    return pack_counts(counted(values, scale))
+
+
+def pack_counts(counts: np.ndarray) -> bytes | None:
+    """The same of counts, (S,) int64."""
+    known = counts != NONE
     if not known.any():
         return None
-    counts = np.rint(np.where(known, values, 0.0) / scale)
-    lowest = counts.min() if known.all() else counts[known].min()
-    stored = np.where(known, counts - (lowest - 1.0), 0.0)
-    highest = stored.max()
-    dtype = np.dtype(next(name for limit, name in _WIDTHS if highest <= limit))
-    planes = stored.astype(dtype).view(np.uint8).reshape(-1, dtype.itemsize).T
-    return _HEADER.pack(dtype.itemsize, int(lowest)) + zlib.compress(planes.tobytes(), 1)
+    lowest = int(counts.min() if known.all() else counts[known].min())
+    stored = np.where(known, counts - (lowest - 1), 0)
+    dtype = narrowest(int(stored.max()))
+    stored = stored.astype(dtype)
+    if (stored == stored[0]).all():
+        return _HEADER.pack(_SAME + dtype.itemsize, len(stored), lowest) + stored[:1].tobytes()
+    return _HEADER.pack(_PLAIN + dtype.itemsize, len(stored), lowest) + stored.tobytes()
 
 
 def unpack(frame: bytes, scale: float) -> np.ndarray:
     """A frame as (S,) float64, NaN for no reading. Raises ValueError when it is damaged."""
-    width, lowest, raw = _open(frame)
-    planes = np.frombuffer(raw, np.uint8).reshape(width, -1)
-    stored = np.ascontiguousarray(planes.T).view(f"<u{width}").ravel()
-    return np.where(stored > 0, scaled(stored.astype(np.float64) + (lowest - 1.0), scale), np.nan)
+    counts = unpack_counts(frame)
+    return np.where(counts != NONE, scaled(counts, scale), np.nan)
+
+
+def unpack_counts(frame: bytes) -> np.ndarray:
+    """A frame as (S,) int64 counts. Raises ValueError when it is damaged."""
+    stored, lowest = _opened(frame)
+    return np.where(stored > 0, stored.astype(np.int64) + (lowest - 1), NONE)
+
+
+def _opened(frame: bytes) -> tuple[np.ndarray, int]:
+    """The numbers of all slots, and `lowest`."""
+    try:
+        if frame[0] < _PLAIN:
+            return _old(frame)
+        kind, slots, lowest = _HEADER.unpack_from(frame)
+        width = kind & 15
+        numbers = np.frombuffer(frame, f"<u{width}", offset=_HEADER.size)
+    except (IndexError, struct.error, zlib.error, ValueError, TypeError) as error:
+        raise ValueError(f"a damaged frame: {error}") from None
+    if len(numbers) != (1 if kind >= _SAME else slots):
+        raise ValueError("a damaged frame: it has another length than it says")
+    return (np.broadcast_to(numbers, slots) if kind >= _SAME else numbers), lowest
+
+
+def _old(frame: bytes) -> tuple[np.ndarray, int]:
+    width, lowest = _OLD_HEADER.unpack_from(frame)
+    planes = np.frombuffer(zlib.decompress(memoryview(frame)[_OLD_HEADER.size :]), np.uint8).reshape(width, -1)
+    return np.ascontiguousarray(planes.T).view(f"<u{width}").ravel(), lowest
+
+
+def pick(frame: bytes, slot: int, scale: float) -> float:
+    """The value of one slot, NaN for no reading. Raises ValueError when the frame is damaged."""
+    count = pick_count(frame, slot)
+    return float("nan") if count == NONE else scaled(count, scale)
+
+
+def pick_count(frame: bytes, slot: int) -> int:
+    """The count of one slot. Raises ValueError when the frame is damaged."""
+    stored, lowest = _opened(frame)
+    number = int(stored[slot]) if slot < len(stored) else 0
+    return number + lowest - 1 if number else NONE
 
 
 def scaled(counts, scale: float):
     """Counts as values. Divided where a division is exact: 4123 / 10 is the 412.3 that was written, 4123 * 0.1 is not."""
     parts = round(1.0 / scale)
     return counts / parts if parts > 1 else counts * scale
-
-
-def pick(frame: bytes, slot: int, scale: float) -> float:
-    """The value of one slot, NaN for no reading. Raises ValueError when the frame is damaged."""
-    width, lowest, raw = _open(frame)
-    slots = len(raw) // width
-    if slot >= slots:
-        return float("nan")
-    stored = int.from_bytes(raw[slot::slots], "little")
-    return scaled(float(stored + lowest - 1), scale) if stored else float("nan")
-
-
-def _open(frame: bytes) -> tuple[int, int, bytes]:
-    try:
-        width, lowest = _HEADER.unpack_from(frame)
-        return width, lowest, zlib.decompress(memoryview(frame)[_HEADER.size :])
-    except (struct.error, zlib.error) as error:
-        raise ValueError(f"a damaged frame: {error}") from None

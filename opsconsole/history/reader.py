@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from math import ceil, floor
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ from opsconsole.history.moments import applied, unpacked
 from opsconsole.history.numbers import Numbers
 from opsconsole.history.recall import Recall, headline_table, roster_of
 from opsconsole.history.schema import HistoryError, file_at, open_reader
+from opsconsole.history.spans import band_of, means_of, stretch
+from opsconsole.history.tiers import TIERS
 
 
 class Reader:
@@ -50,6 +53,7 @@ class Reader:
         if self._connection is None or self._file != file_at(self.path):
             self.close()
             self._connection, self._file = open_reader(self.path), file_at(self.path)
+            self._numbers = Numbers(self._connection)
         try:
             self._connection.execute("begin")
             try:
@@ -65,6 +69,18 @@ class Reader:
         with self._opened() as connection:
             ends = [connection.execute(f"select at from tick order by t {way} limit 1").fetchone() for way in ("asc", "desc")]
         return None if None in ends else (ends[0][0], ends[1][0])
+
+    def ticks(self, since: float, until: float) -> list[int]:
+        """The seconds of a span that were recorded, in order."""
+        with self._opened() as connection:
+            rows = connection.execute("select t from tick where t between ? and ? order by t", (ceil(since), floor(until)))
+            return [t for (t,) in rows]
+
+    def next_after(self, moment: float) -> float | None:
+        """The first moment that was recorded after `moment`; None: none."""
+        with self._opened() as connection:
+            row = connection.execute("select at from tick where t > ? order by t limit 1", (floor(moment),)).fetchone()
+        return None if row is None else row[0]
 
     def at(self, moment: float) -> Fleet:
         """The fleet at the newest second that was recorded and is not after `moment`: its `at` tells which."""
@@ -91,7 +107,7 @@ class Reader:
         except ValueError as error:
             raise HistoryError(f"the moment {at_text(at)} cannot be read: {error}; choose another one") from None
         blobs = connection.execute("select headlines from tick where t <= ? order by t desc limit ?", (t, TREND_LENGTH)).fetchall()
-        return recall.fleet(at, picture, Numbers(connection).at(t), headline_table([blob for (blob,) in reversed(blobs)]))
+        return recall.fleet(at, picture, self._numbers.at(t), headline_table([blob for (blob,) in reversed(blobs)]))
 
     def _recall(self, connection: sqlite3.Connection, key: str) -> Recall:
         """Names get their places before the first tick that needs them is written, so what is known of a roster stays true."""
@@ -124,10 +140,10 @@ class Reader:
         entity = _entity_name(metric, node, gpu, worker, model, site)
         _check_span(since, until, points)
         with self._opened() as connection:
-            slot, numbers = _slot_of(connection, metric.kind, entity), Numbers(connection)
-            ticks = numbers.ticks(since, until)
-            values = numbers.one(metric, slot, ticks)
-        found = Series(series, metric.unit, ticks.astype(np.float64), values, values, values)
+            slot, numbers = _slot_of(connection, metric.kind, entity), self._numbers
+            tier = numbers.tier(metric, since, until, points)
+            times, planes = stretch(numbers, metric, np.array([slot]), tier, since, until)
+        found = Series(series, metric.unit, times, *(planes[min(plane, len(planes) - 1), 0] for plane in range(3)), float(tier.step_s))
         return found if points is None else reduced(found, points)
 
     def peers(
@@ -144,10 +160,8 @@ class Reader:
                 slot for slot, name in connection.execute("select slot, name from entity where kind = ? order by slot", (metric.kind,))
                 if name != entity and (metric.kind != "gpu" or name.rpartition("/")[0] == node)
             ], np.int64)
-            numbers = Numbers(connection)
-            ticks = numbers.ticks(since, until)
-            values = numbers.many(metric, slots, ticks) if len(slots) else np.full((1, len(ticks)), np.nan)
-        band = Band(ticks.astype(np.float64), np.fmin.reduce(values, axis=0), np.fmax.reduce(values, axis=0))
+            tier = self._numbers.tier(metric, since, until, points)
+            band = band_of(self._numbers, metric, slots, tier, since, until)
         return band if points is None else reduced_band(band, points)
 
     def table(self, names: Sequence[str], since: float, until: float, step_s: float) -> Table:
@@ -160,13 +174,21 @@ class Reader:
             raise HistoryError(f"a step of {step_s:g} s is too short; at least 1 s is needed")
         with self._opened() as connection:
             rows = connection.execute("select slot, name from entity where kind = ? order by slot", (metrics[0].kind,)).fetchall()
-            slots, numbers = np.array([slot for slot, _ in rows], np.int64), Numbers(connection)
-            ticks = numbers.ticks(since, until)
-            tables = {metric.name: numbers.many(metric, slots, ticks) for metric in metrics}
-        steps = (ticks // step_s).astype(np.int64)
-        times, places = np.unique(steps, return_inverse=True)
-        means = {name: _means(values, places, len(times)) for name, values in tables.items()}
-        return Table(times * float(step_s), tuple(name for _, name in rows), means)
+            slots = np.array([slot for slot, _ in rows], np.int64)
+            times, values = means_of(self._numbers, metrics, slots, since, until, int(step_s))
+        return Table(times, tuple(name for _, name in rows), values)
+
+    def edges(self, series: str, since: float, until: float, step_s: int) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
+        """Of every entity (S) the mean, the lowest and the highest of each whole step (T) of a tier: times (T,), names, (3, S, T).
+
+        step_s: 60 or 600. NaN: no reading.
+        """
+        metric, tier = find_metric(series), next(tier for tier in TIERS if tier.step_s == step_s)
+        first, after = int(since // step_s) * step_s, (int(until // step_s) + 1) * step_s
+        with self._opened() as connection:
+            rows = connection.execute("select slot, name from entity where kind = ? order by slot", (metric.kind,)).fetchall()
+            planes = self._numbers.values(metric, np.array([slot for slot, _ in rows], np.int64), tier, first, after)
+        return np.arange(first, after, step_s, dtype=np.float64), tuple(name for _, name in rows), planes
 
     def workers_known(self) -> dict[str, tuple[str, str, str]]:
         """Model, node and chip of every worker there ever was, by its name; where a name was used again, of the last one."""
@@ -178,7 +200,7 @@ class Reader:
         metric = find_metric(series)
         with self._opened() as connection:
             row = connection.execute("select max(t) from tick where t <= ?", (int(at),)).fetchone()
-            values = Numbers(connection).at(row[0]).get(series, np.zeros(0)) if row[0] is not None else np.zeros(0)
+            values = self._numbers.at(row[0], [series]).get(series, np.zeros(0)) if row[0] is not None else np.zeros(0)
             names = connection.execute("select name, slot from entity where kind = ? and slot < ?", (metric.kind, len(values))).fetchall()
         return {name: float(values[slot]) for name, slot in names if np.isfinite(values[slot])}
 
@@ -188,17 +210,6 @@ class Reader:
         query = f"select {', '.join(columns)} from note where at between ? and ? order by at, id"
         with self._opened() as connection:
             return [dict(zip(columns, row, strict=True)) for row in connection.execute(query, (since, until))]
-
-
-def _means(values: np.ndarray, places: np.ndarray, count: int) -> np.ndarray:
-    """(S, T) -> (S, count): the mean of what is known in each place."""
-    known = ~np.isnan(values)
-    sums, counts = (np.zeros((len(values), count)) for _ in range(2))
-    starts = np.flatnonzero(np.diff(places, prepend=-1))
-    if len(starts):
-        sums[:, places[starts]] = np.add.reduceat(np.where(known, values, 0.0), starts, axis=1)
-        counts[:, places[starts]] = np.add.reduceat(known.astype(np.float64), starts, axis=1)
-    return np.where(counts > 0, sums / np.maximum(counts, 1.0), np.nan)
 
 
 def _check_span(since: float, until: float, points: int | None) -> None:

@@ -15,9 +15,10 @@ from opsconsole.history.charts import Series
 from opsconsole.history.happenings import Happenings, Note
 from opsconsole.history.locks import holder_text
 from opsconsole.history.reader import Reader
-from opsconsole.history.schema import HistoryError, set_aside
-from opsconsole.history.store import Store
-from opsconsole.history.ticks import Pen, Tick
+from opsconsole.history.schema import HistoryError
+from opsconsole.history.ticks import Pen, Slots, Tick
+from opsconsole.history.tiers import MINUTES, SECONDS, TENS
+from opsconsole.history.upkeep import DAMAGED, Upkeep
 
 __all__ = ["HistoryError", "Reader", "Recorder", "Series"]
 
@@ -29,15 +30,17 @@ NOTES_WAITING = 10_000
 WRITTEN_AT_ONCE = 20
 """Ticks in one transaction when a backlog is worked off, so that the lock is never held for long."""
 RETRY_S = 1.0
+SALVAGE_PAUSE_S = 0.05
 CLOSE_LIMIT_S = 10.0
 
 
 class Recorder:
     """Records fleets in a thread of its own. `trouble` says why it pauses ("" while it records); it resumes by itself."""
 
-    def __init__(self, path: Path, hours: float = 24.0):
+    def __init__(self, path: Path, hours: float = 48.0, days_1m: float = 30.0, days_10m: float = 365.0):
+        """hours: for how long seconds are kept; days_1m, days_10m: minutes and ten minutes."""
         self.path = Path(path)
-        self.retention_s = hours * 3600.0
+        self._keep_s = {SECONDS: hours * 3600.0, MINUTES: days_1m * 86400.0, TENS: days_10m * 86400.0}
         self.acknowledged: int | None = None
         """The last tick that is safely in the file; None: none yet."""
         self.trouble = ""
@@ -51,11 +54,20 @@ class Recorder:
         self._backlog_bytes = 0
         self._pen: Pen | None = None
         self._happenings = Happenings()
-        self._store: Store | None = None
+        self._keeps_places = False
+        """Whether the numbers of a file that is salvaged stand in places that are known."""
+        self._file = Upkeep(self.path, self._keep_s)
+        self._unproven: deque[Tick] = deque(maxlen=BACKLOG_TICKS)
+        """Written while the file is still being checked: once more if it turns out to be damaged."""
         self._last_t: int | None = None
         self._wake = threading.Event()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="history", daemon=True)
+
+    @property
+    def is_salvaging(self) -> bool:
+        """What can be read of a damaged file is being taken over."""
+        return self._file.salvage is not None
 
     def start(self) -> None:
         self._thread.start()
@@ -81,47 +93,53 @@ class Recorder:
 
     def _run(self) -> None:
         while not self._closing:
-            self._wake.wait(None if self._is_idle() else RETRY_S)
+            self._wake.wait(self._patience_s())
             self._wake.clear()
             self._work()
         self._work()
-        self._shut()
+        self._file.close()
 
-    def _is_idle(self) -> bool:
-        return self._store is not None and not (self._fleets or self._notes or self._backlog)
+    def _patience_s(self) -> float | None:
+        """How long to wait for something new; None: for ever."""
+        if self._file.store is not None and self._file.salvage is not None and not self.trouble:
+            return SALVAGE_PAUSE_S
+        is_idle = self._file.store is not None and not (self._fleets or self._notes or self._backlog or self._file.is_doubtful)
+        return None if is_idle and not self._unproven else RETRY_S
 
     def _work(self) -> None:
         """Everything that waits into the file. Whatever goes wrong becomes `trouble` and is tried again."""
         try:
             self._open()
             self._write_down_fleets()
+            self._file.make_room(self._last_t)
             self._drain()
             self.trouble = ""
         except HistoryError as error:
             self.trouble = f"history pauses: {error}"
         except sqlite3.Error as error:
-            if "malformed" in str(error) or "not a database" in str(error):
+            if any(word in str(error) for word in DAMAGED):
                 self._replace_file(error)
             else:
                 self._pause(error)
         except OSError as error:
-            self._shut()
+            self._file.shut()
             self.trouble = f"history pauses: {self.path} cannot be opened ({error.strerror or error})"
         except Exception as error:  # the collector must live on, whatever is wrong with one fleet
             self.trouble = f"history pauses: {type(error).__name__}: {error}"
 
     def _open(self) -> None:
-        if self._store is not None and not self.path.exists():
-            # somebody removed the file: what is written to its remains would be lost
-            self._shut()
+        if self._file.vanished:
+            self._file.shut()
             self._begin_anew()
-        if self._store is not None:
-            return
-        self._store = Store(self.path, self._pen.slots.scales if self._pen else None)
-        if self._pen is None:
-            self._pen = Pen(self._store.slots())
-            self._happenings = Happenings(self._standing_alarms())
-            self.acknowledged = self._last_t = self._store.newest_tick()
+        if self._file.store is None:
+            store = self._file.open(self._pen.slots.scales if self._pen else None)
+            if self._pen is None:
+                self._pen = Pen(store.slots())
+                self._happenings = Happenings(self._standing_alarms())
+                self.acknowledged = self._last_t = store.newest_tick()
+        self._file.look_for_damage()
+        if not self._file.is_doubtful:
+            self._unproven.clear()
 
     def _standing_alarms(self) -> tuple[Alarm, ...]:
         """Those of the last moment in the file."""
@@ -154,48 +172,63 @@ class Recorder:
         while self._backlog or self._notes:
             ticks = [self._backlog[index] for index in range(min(WRITTEN_AT_ONCE, len(self._backlog)))]
             notes = [self._notes[index] for index in range(min(1000, len(self._notes)))]
-            self._store.write(ticks, notes)
+            self._file.store.write(ticks, notes)
             for tick in ticks:
                 self._backlog.popleft()
                 self._backlog_bytes -= tick.size_bytes
                 self.acknowledged = tick.t
+                if self._file.is_doubtful:
+                    self._unproven.append(tick)
             for _ in notes:
                 self._notes.popleft()
-            if ticks:
-                self._store.prune(int(ticks[-1].at - self.retention_s))
-                self._store.prune_notes(ticks[-1].at - self.retention_s)
+            self._go_on(ticks[-1].t if ticks else None)
+        if self._file.salvage is not None:
+            self._go_on(None)
+
+    def _go_on(self, newest: int | None) -> None:
+        if salvaged := self._file.go_on(newest, self._keeps_places):
+            self.notice = f"{self.notice}; {salvaged}" if self.notice else salvaged
+            self.note("history", self.path.name, salvaged)
 
     def _pause(self, error: sqlite3.Error) -> None:
         text = str(error)
         if "locked" in text or "busy" in text:
             text = f"the file is locked by {holder_text(self.path)}"
         elif "full" in text:
+            self._file.is_full()
             text = "the disk is full; free some space"
         self.trouble = f"history pauses: {self.path}: {text}"
 
     def _replace_file(self, error: sqlite3.Error) -> None:
-        """Set a damaged file aside and go on with a fresh one."""
-        self._shut()
+        """Set a damaged file aside, go on with a fresh one, and salvage what can be read."""
         try:
-            away = set_aside(self.path, time.time())
+            away = self._file.set_aside()
         except OSError as refusal:
             self.trouble = f"history pauses: {self.path} is damaged ({error}) and cannot be set aside: {refusal.strerror or refusal}"
             return
-        self.notice = f"{self.path} was damaged ({error}) and was set aside as {away.name}; history begins anew"
+        self._backlog.extendleft(reversed(self._unproven))
+        self._backlog_bytes += sum(tick.size_bytes for tick in self._unproven)
+        self._unproven.clear()
+        self._keeps_places = self._pen is not None or self._learn_places()
+        kept = "history begins anew, and what can be read of it follows" if self._file.salvage else "history begins anew"
+        damage = " ".join(str(error).split())
+        self.notice = f"{self.path} was damaged ({damage}) and was set aside as {away.name}; {kept}"
         self.note("history", self.path.name, self.notice)
         self._begin_anew()
+        self._wake.set()
+
+    def _learn_places(self) -> bool:
+        """Who stood where in the damaged file, so that its numbers are worth keeping."""
+        known = self._file.salvage.names() if self._file.salvage else None
+        if known is not None:
+            self._pen = Pen(Slots(*known))
+        return known is not None
 
     def _begin_anew(self) -> None:
         """A fresh file must be told who stands where, as the ticks that wait already use those places."""
-        if self._pen is not None and self._backlog:
+        if self._pen is None:
+            return
+        if self._backlog:
             self._backlog[0] = replace(self._backlog[0], entities=self._pen.slots.everything(), workers=self._pen.known_workers())
         else:
-            self._pen = None
-
-    def _shut(self) -> None:
-        store, self._store = self._store, None
-        if store is not None:
-            try:
-                store.close()
-            except sqlite3.Error as error:
-                self.trouble = f"history: {self.path} was not closed well ({error})"
+            self._pen.tell_again()

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 MIGRATION_SET = "opsconsole-history"
-MIGRATION_NAMES = ("m001_frames", "m002_notes", "m003_moments")
+MIGRATION_NAMES = ("m001_frames", "m002_notes", "m003_moments", "m004_chunks")
 PAGE_SIZE_BYTES = 16384
+CHECKPOINT_PAGES = 512
+"""The write-ahead log goes into the file when it has so many, 8 MiB: what a full disk must still take (see reserve)."""
 WAL_KEPT_BYTES = 64 * 1024 * 1024
-"""The write-ahead log is cut back to this after a checkpoint."""
+"""It is cut back to this after a long reader kept it from going."""
 
 
 class HistoryError(ValueError):
@@ -44,8 +47,17 @@ def m003_moments(db):
     db["worker"].create({"name": str, "model": str, "node": str, "chip": str}, pk="name", not_null={"model", "node", "chip"})
 
 
+def m004_chunks(db):
+    """`chunk` holds one metric of a block of slots over a window, `rollup` a step of a coarser tier until it is sealed; see chunks."""
+    columns = "mean blob not null, below blob, above blob, readings blob"
+    db.execute(f"create table chunk(step integer not null, metric integer not null, t0 integer not null, block integer not null,"
+               f" {columns}, unique(step, metric, t0, block))")
+    db.execute(f"create table rollup(step integer not null, metric integer not null, t integer not null,"
+               f" {columns}, unique(step, metric, t))")
+
+
 def open_writer(path: Path, wait_s: float = 1.0) -> sqlite3.Connection:
-    """The file at `path`, made if need be (mode 0600), checked and migrated.
+    """The file at `path`, made if need be (mode 0600) and migrated.
 
     Raises HistoryError for a newer file, otherwise sqlite3.Error and OSError.
     """
@@ -54,11 +66,9 @@ def open_writer(path: Path, wait_s: float = 1.0) -> sqlite3.Connection:
     try:
         for pragma in (
             f"page_size={PAGE_SIZE_BYTES}", "journal_mode=wal", "synchronous=normal", f"journal_size_limit={WAL_KEPT_BYTES}",
+            f"wal_autocheckpoint={CHECKPOINT_PAGES}",
         ):
             connection.execute(f"pragma {pragma}")
-        complaint = connection.execute("pragma quick_check(1)").fetchone()[0]
-        if complaint != "ok":
-            raise sqlite3.DatabaseError(f"database disk image is malformed: {complaint}")
         refuse_newer(connection, path)
         _migrate(connection)
     except BaseException:
@@ -67,12 +77,18 @@ def open_writer(path: Path, wait_s: float = 1.0) -> sqlite3.Connection:
     return connection
 
 
+def read_uri(path: Path) -> str:
+    """How SQLite is told to open the file for reading. A file at rest in a folder that may only be read has no place for a lock."""
+    at_rest = not os.access(path.parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists()
+    return f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if at_rest else ''}"
+
+
 def open_reader(path: Path) -> sqlite3.Connection:
     """The file at `path` for reading only. Raises HistoryError."""
     if not path.exists():
         raise HistoryError(f"there is no history at {path} yet; it begins with the first collector")
     try:
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=2.0,
+        connection = sqlite3.connect(read_uri(path), uri=True, isolation_level=None, timeout=2.0,
                                      check_same_thread=False)
     except sqlite3.Error as error:
         raise HistoryError(f"the history at {path} cannot be opened: {error}") from None
@@ -86,6 +102,19 @@ def open_reader(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+@contextmanager
+def writing(connection: sqlite3.Connection) -> Iterator[None]:
+    """All of what is done within, or nothing of it."""
+    connection.execute("begin immediate")
+    try:
+        yield
+        connection.execute("commit")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("rollback")
+        raise
 
 
 def file_at(path: Path) -> tuple[int, int] | None:

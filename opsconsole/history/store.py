@@ -1,59 +1,67 @@
-"""The one connection that writes history: ticks and notes in, old ticks out, each in one short transaction."""
+"""The one connection that writes history: ticks and notes in, what is over sealed, what is old out, each in one short transaction."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from opsconsole.history.catalog import METRICS
 from opsconsole.history.happenings import Note
-from opsconsole.history.schema import open_writer
+from opsconsole.history.retention import Retention
+from opsconsole.history.schema import open_writer, writing
+from opsconsole.history.sealing import Sealer
 from opsconsole.history.ticks import Slots, Tick
+from opsconsole.history.tiers import MINUTES, SECONDS, TENS, Tier
 
-PRUNED_AT_ONCE = 4
-"""Old ticks removed after one new one: four times as fast as they come, and never a long transaction."""
+SEALING_LIMIT_S = 0.015
+"""No further window is sealed after one tick when sealing has taken so long."""
+RETENTION_AT_ONCE = 100
+"""Steps of retention when room is needed."""
+PAGES_FOR_A_TICK = 64
+"""Free pages of the file with which recording goes on while the disk is full."""
+KEEP_S = {SECONDS: 48 * 3600.0, MINUTES: 30 * 86400.0, TENS: 365 * 86400.0}
+
 
 class Store:
     """A history file open for writing. Every method may raise sqlite3.Error."""
 
-    def __init__(self, path: Path, scales: Mapping[str, float] | None = None):
+    def __init__(self, path: Path, scales: Mapping[str, float] | None = None, keep_s: Mapping[Tier, float] = KEEP_S):
         """scales: what the ticks that will be written are counted in, where they were made before the file."""
         self.path = path
-        self._connection = open_writer(path)
+        self.connection = open_writer(path)
         self._keyframe: int | None = None
         self._metric_ids = self._name_metrics(scales or {})
+        self._sealer = Sealer(self.connection, self._metric_ids.values())
+        self._retention = Retention(self.connection, self._metric_ids.values(), keep_s)
 
     def _name_metrics(self, scales: Mapping[str, float]) -> dict[str, int]:
         rows = [(metric.name, metric.unit, scales.get(metric.name, metric.scale)) for metric in METRICS.values()]
-        self._connection.execute("begin immediate")
-        self._connection.executemany("insert or ignore into metric(name, unit, scale) values(?, ?, ?)", rows)
-        self._connection.execute("commit")
-        return dict(self._connection.execute("select name, id from metric"))
+        with writing(self.connection):
+            self.connection.executemany("insert or ignore into metric(name, unit, scale) values(?, ?, ?)", rows)
+        return dict(self.connection.execute("select name, id from metric"))
 
     def slots(self) -> Slots:
-        known = self._connection.execute("select kind, slot, name from entity").fetchall()
-        return Slots(known, dict(self._connection.execute("select name, scale from metric")))
+        known = self.connection.execute("select kind, slot, name from entity").fetchall()
+        return Slots(known, dict(self.connection.execute("select name, scale from metric")))
 
     def newest_tick(self) -> int | None:
-        return self._connection.execute("select max(t) from tick").fetchone()[0]
+        return self.connection.execute("select max(t) from tick").fetchone()[0]
 
     def write(self, ticks: Sequence[Tick], notes: Sequence[Note]) -> None:
         """All of it or nothing. A tick that is already there is left as it is."""
-        connection = self._connection
-        connection.execute("begin immediate")
+        before = self._keyframe
         try:
-            for tick in ticks:
-                self._write_tick(tick)
-            connection.executemany("insert into note(at, kind, severity, subject, text, actor) values(?, ?, ?, ?, ?, ?)", notes)
-            connection.execute("commit")
+            with writing(self.connection):
+                for tick in ticks:
+                    self._write_tick(tick)
+                self.connection.executemany("insert into note(at, kind, severity, subject, text, actor) values(?, ?, ?, ?, ?, ?)", notes)
         except BaseException:
-            self._keyframe = None
-            if connection.in_transaction:
-                connection.execute("rollback")
+            self._keyframe = before
             raise
 
     def _write_tick(self, tick: Tick) -> None:
-        connection = self._connection
+        connection = self.connection
         connection.executemany("insert or ignore into entity(kind, slot, name) values(?, ?, ?)", tick.entities)
         connection.executemany("insert or replace into worker(name, model, node, chip) values(?, ?, ?, ?)", tick.workers)
         added = connection.execute("insert or ignore into tick(t, at, headlines) values(?, ?, ?)", (tick.t, tick.at, tick.headlines))
@@ -63,7 +71,7 @@ class Store:
             self._write_moment(tick)
 
     def _write_moment(self, tick: Tick) -> None:
-        connection, keyframe = self._connection, tick.keyframe
+        connection, keyframe = self.connection, tick.keyframe
         if keyframe.t != self._keyframe:
             connection.execute("insert or ignore into roster(key, data) values(?, ?)", (keyframe.roster, keyframe.roster_data))
             row = (keyframe.t, keyframe.roster, keyframe.data)
@@ -71,29 +79,29 @@ class Store:
             self._keyframe = keyframe.t
         connection.execute("insert or replace into moment(t, keyframe, data) values(?, ?, ?)", (tick.t, keyframe.t, tick.moment))
 
-    def prune(self, before: int) -> int:
-        """Remove a few of the ticks older than `before`; returns how many."""
-        connection = self._connection
-        rows = connection.execute("select t from tick where t < ? order by t limit ?", (before, PRUNED_AT_ONCE)).fetchall()
-        if not rows:
-            return 0
-        ends = (rows[0][0], rows[-1][0])
-        connection.execute("begin immediate")
-        try:
-            # naming the metrics lets the index on (metric, t) find the rows
-            connection.execute("delete from frame where metric in (select id from metric) and t between ? and ?", ends)
-            connection.execute("delete from tick where t between ? and ?", ends)
-            connection.execute("delete from moment where t <= ?", (ends[1],))
-            connection.execute("delete from keyframe where t < (select keyframe from moment order by t limit 1)")
-            connection.execute("commit")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("rollback")
-            raise
-        return len(rows)
+    def tidy(self, newest: int) -> None:
+        """Seals a little of what is over and removes a little of what is old. newest: the newest tick."""
+        begun = time.monotonic()
+        while self._sealer.step(newest) and time.monotonic() - begun < SEALING_LIMIT_S:
+            pass
+        self._retention.step(newest)
 
-    def prune_notes(self, before: float) -> None:
-        self._connection.execute("delete from note where id in (select id from note where at < ? order by at limit 100)", (before,))
+    def has_room(self, newest: int) -> bool:
+        """Whether pages of the file are free for what comes, on a disk that is full: what is too old at `newest` goes, to have some."""
+        for _ in range(RETENTION_AT_ONCE):
+            if self._retention.step(newest):
+                self.checkpoint()
+        free = self.connection.execute("pragma freelist_count").fetchone()[0]
+        return free >= PAGES_FOR_A_TICK
+
+    def checkpoint(self) -> None:
+        """The write-ahead log into the file, and its room back to the disk."""
+        self.connection.execute("pragma wal_checkpoint(truncate)").fetchall()
+
+    def settle(self, newest: int) -> None:
+        """Seals all that is over, however long that takes: for a file that nothing more is written to. newest: as in tidy."""
+        while self._sealer.step(newest):
+            pass
 
     def close(self) -> None:
-        self._connection.close()
+        self.connection.close()

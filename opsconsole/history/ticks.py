@@ -43,7 +43,7 @@ class Slots:
         self._of: dict[str, dict[str, int]] = {kind: {} for kind in COLUMNS_OF_KIND}
         self._new: list[tuple[str, int, str]] = []
         self._roster: Roster | None = None
-        self.scales = dict(scales or {name: metric.scale for name, metric in METRICS.items()})
+        self.scales = {name: metric.scale for name, metric in METRICS.items()} | dict(scales or {})
         """The value of one count of each metric, as the file has it: an older release may have chosen otherwise."""
         for kind, slot, name in known:
             self._of[kind][name] = slot
@@ -62,6 +62,10 @@ class Slots:
     def take_new(self) -> tuple[tuple[str, int, str], ...]:
         new, self._new = tuple(self._new), []
         return new
+
+    def tell_again(self) -> None:
+        """The next tick goes into a file that knows nobody."""
+        self._new = list(self.everything())
 
     def everything(self) -> tuple[tuple[str, int, str], ...]:
         """All places, for a file that starts afresh."""
@@ -124,6 +128,11 @@ class Pen:
         ]
         headlines = np.append(tables["fleet"][:, 0], tables["model"][0]).astype("<f8").tobytes()
         return Tick(int(fleet.at), fleet.at, tuple(frames), slots.take_new(), keyframe, moment, headlines, moved)
+
+    def tell_again(self) -> None:
+        """The next tick goes into a file that knows nobody."""
+        self.slots.tell_again()
+        self._workers, self._known = [], {}
 
     def known_workers(self) -> tuple[tuple[str, str, str, str], ...]:
         """(name, model, node, chip) of the workers of the last moment."""

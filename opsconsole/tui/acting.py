@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from opsconsole.core.run import Run
 from opsconsole.core.steps import Intent, Plan, Progress
-from opsconsole.tui.runs import Pace, RunShown, begun, can_undo, newest_first
+from opsconsole.tui.runs import Pace, RunShown, begun, can_undo, newest_first, runs_then
 
 if TYPE_CHECKING:
     from opsconsole.core.fleet import Fleet
@@ -23,7 +23,7 @@ class Acting:
         self.app = app
         self.followed: list[RunShown] = []
         """What was confirmed or resumed here, the newest last, until it is closed."""
-        self.runs: list[Run] = []
+        self.known: list[Run] = []
         """All that the collector knows of, those that wait for a person first."""
         self.trouble = "not asked yet"
         """Why the runs are not known; "" when they are."""
@@ -50,11 +50,13 @@ class Acting:
             self.app.run_worker(self._cancel(self.app.session, run), exit_on_error=False)
 
     def _may_change(self) -> bool:
-        if self.app.read_only:
+        if self.app.travel.is_on:
+            self.app.say("this is the past: nothing is changed from here")
+        elif self.app.read_only:
             self.app.say("read only: nothing is changed from here")
         elif self.app.session is None:
             self.app.say("there is no collector to ask")
-        return not self.app.read_only and self.app.session is not None
+        return not self.app.read_only and not self.app.travel.is_on and self.app.session is not None
 
     async def _confirm_and_follow(self, session: Any, intent: Intent) -> None:
         from opsconsole.tui.draft import Draft
@@ -109,8 +111,8 @@ class Acting:
 
     @property
     def shown(self) -> RunShown | None:
-        """What the panel shows: the newest that was begun here."""
-        return self.followed[-1] if self.followed else None
+        """What the panel shows: the newest that was begun here; nothing in the past."""
+        return self.followed[-1] if self.followed and not self.app.travel.is_on else None
 
     @property
     def under_way(self) -> list[RunShown]:
@@ -127,19 +129,25 @@ class Acting:
     # all runs
 
     @property
+    def runs(self) -> list[Run]:
+        """Those that are known; in the past as they were then."""
+        moment = self.app.travel.moment
+        return self.known if moment is None else runs_then(self.known, moment)
+
+    @property
     def interrupted(self) -> list[Run]:
         return [run for run in self.runs if run.state == "INTERRUPTED"]
 
     def watch(self, fleet: Fleet) -> None:
         """Learn from a new fleet how fast the draining workers become empty."""
-        if self.under_way or any(run.state == "OPEN" for run in self.runs):
+        if self.under_way or any(run.state == "OPEN" for run in self.known):
             self.pace.watch(fleet)
 
     async def tick(self) -> None:
         """Once a second: ask for the runs while one is under way or looked at, seldom else."""
         self._ticks += 1
         looked_at = self.app.view is not None and self.app.view.view_name == "plans"
-        if looked_at or self.under_way or any(run.state == "OPEN" for run in self.runs) or self._ticks % LOOK_AGAIN_S == 0:
+        if looked_at or self.under_way or any(run.state == "OPEN" for run in self.known) or self._ticks % LOOK_AGAIN_S == 0:
             await self.look()
 
     async def look(self) -> None:
@@ -149,12 +157,12 @@ class Acting:
             return
         self._looking = True
         try:
-            self.runs, self.trouble = newest_first(await session.runs()), ""
+            self.known, self.trouble = newest_first(await session.runs()), ""
         except Exception as error:  # what is known already stays; why it may be old is said on the plans screen
             self.trouble = str(error) or type(error).__name__
         else:
             for shown in self.followed:
-                shown.found_in(self.runs)
+                shown.found_in(self.known)
         finally:
             self._looking = False
         if self.app.view is not None:

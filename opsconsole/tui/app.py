@@ -21,16 +21,19 @@ from opsconsole.core.filter import FilterError, parse
 from opsconsole.core.fleet import Fleet
 from opsconsole.core.text import clean
 from opsconsole.tui.acting import Acting
-from opsconsole.tui.actions import Action, registry
+from opsconsole.tui.actions import Action, available, registry
 from opsconsole.tui.frame import Frame
 from opsconsole.tui.looks import LOOKS, Look, choose_look
 from opsconsole.tui.messages import FleetChanged
 from opsconsole.tui.screens.fleet import FleetScreen
 from opsconsole.tui.screens.view import View
 from opsconsole.tui.sight import Sight
+from opsconsole.tui.subject import Subject
+from opsconsole.tui.travel import Travel
 from opsconsole.tui.widgets.alarm_strip import AlarmStrip
 from opsconsole.tui.widgets.footer import Footer
 from opsconsole.tui.widgets.status_line import StatusLine
+from opsconsole.tui.widgets.time_bar import TimeBar
 from opsconsole.tui.widgets.top_bar import TopBar
 
 WRITES_WAITING_LIMIT = 3
@@ -62,15 +65,21 @@ class ConsoleApp(App[int], inherit_bindings=False):
     TITLE = "opsconsole"
 
     def __init__(
-        self, session_factory: SessionFactory, settings: Settings, read_only: bool = False,
+        self, session_factory: SessionFactory | None, settings: Settings, read_only: bool = False,
         wall: Callable[[], float] = time.time, environ: Mapping[str, str] = os.environ,
+        open_past: Callable[[], Any] | None = None, stand_at: float | None = None,
     ) -> None:
+        """session_factory: None for a replay, which begins at stand_at. open_past: as tui.travel.Travel."""
         self.look: Look = choose_look(settings.theme, environ)
         super().__init__(ansi_color=self.look.is_native)
         self.session_factory, self.settings, self.read_only, self.wall = session_factory, settings, read_only, wall
         self.actions: tuple[Action, ...] = registry(settings.keys, read_only)
         self.sight = Sight()
         self.frame: Frame | None = None
+        """What is drawn: the newest fleet, or that of a past moment."""
+        self.live: Fleet | None = None
+        """The newest fleet, whatever is drawn."""
+        self.travel, self.stand_at = Travel(self, open_past), stand_at
         self.session: Any = None
         self.link_trouble = ""
         """Why there is no session, "" while there is one or it is being opened."""
@@ -79,23 +88,26 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self.acting = Acting(self)
         self._late: Fleet | None = None
         self._covered_at, self._problem = 0.0, -1
-        for action in self.actions:
-            for key in action.keys:
-                self.bind(key, f"perform('{action.id}')", description=action.name)
+        for key in dict.fromkeys(key for action in self.actions for key in action.keys):
+            self.bind(key, f"press('{key}')")
 
     def get_default_screen(self) -> Screen:
         return FleetScreen()
 
     def on_mount(self) -> None:
         from opsconsole.tui.screens.alarms import AlarmsScreen
+        from opsconsole.tui.screens.chart import ChartScreen
         from opsconsole.tui.screens.node import NodeScreen
         from opsconsole.tui.screens.plans import PlansScreen
         from opsconsole.tui.screens.workers import WorkersScreen
 
-        for screen in (NodeScreen(), WorkersScreen(), PlansScreen(), AlarmsScreen()):
+        for screen in (NodeScreen(), WorkersScreen(), PlansScreen(), ChartScreen(), AlarmsScreen()):
             self.install_screen(screen, screen.view_name)
         self.set_interval(1.0, self.tick)
-        self.call_after_refresh(self._attach)
+        self.call_after_refresh(self._attach if self.session_factory is not None else self._begin_replay)
+
+    def _begin_replay(self) -> None:
+        self.travel.go(self.wall() if self.stand_at is None else self.stand_at)
 
     @work(exit_on_error=False)
     async def _attach(self) -> None:
@@ -109,6 +121,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
     async def on_unmount(self) -> None:
         if self.session is not None:
             await self.session.close()
+        await self.travel.close()
 
     # fleets in
 
@@ -124,32 +137,49 @@ class ConsoleApp(App[int], inherit_bindings=False):
             self.view.repaint(TopBar, AlarmStrip, StatusLine)
 
     def on_fleet_changed(self, message: FleetChanged) -> None:
-        if self._writes_waiting() > WRITES_WAITING_LIMIT:
+        if self.is_stalled:
             if self._late is None:
                 self.set_timer(0.25, self._draw_late)
             self._late = message.fleet
         else:
-            self._draw(message.fleet)
+            self._take(message.fleet)
 
     def _draw_late(self) -> None:
         fleet, self._late = self._late, None
         self.on_fleet_changed(FleetChanged(fleet))
 
-    def _writes_waiting(self) -> int:
-        """Frames that the terminal has not taken yet; Textual keeps them in its driver's thread and has no public word for them."""
+    @property
+    def is_stalled(self) -> bool:
+        """Whether the terminal has not taken the last frames yet. Textual keeps them in its driver's thread and has no word for it."""
         thread = getattr(self._driver, "_writer_thread", None)
-        return thread._queue.qsize() if thread is not None else 0
+        return thread is not None and thread._queue.qsize() > WRITES_WAITING_LIMIT
 
-    def _draw(self, fleet: Fleet) -> None:
-        first = self.frame is None
-        self.frame = Frame(fleet, self.frame)
-        self.sight.place(self.frame)
+    def _take(self, fleet: Fleet) -> None:
+        """A newer fleet: it is drawn, unless the screen stands in the past."""
+        first = self.live is None
+        self.live = fleet
         self.acting.watch(fleet)
-        if self.view is not None and self._is_due():
-            self._covered_at = fleet.at
-            self.view.show(self.frame)
+        if not self.travel.is_on:
+            self.draw(Frame(fleet, self.frame))
         if first:
             self.call_after_refresh(gc.freeze)
+
+    def draw_live(self) -> None:
+        """What is so now, after a journey."""
+        self.draw(Frame(self.live) if self.live is not None else None)
+
+    def draw(self, frame: Frame | None) -> None:
+        self.frame = frame
+        if frame is not None:
+            self.sight.place(frame)
+        if self.view is not None and self._is_due():
+            self._covered_at = frame.fleet.at if frame is not None else 0.0
+            self.view.show(frame)
+
+    def moved(self) -> None:
+        """Another moment is wanted, or more is known of the time around it."""
+        if self.view is not None and self.view.is_composed:
+            self.view.repaint(TopBar, TimeBar, StatusLine, Footer)
 
     def tick(self) -> None:
         """What moves without a new fleet: the clock, the age of what is shown, and the runs."""
@@ -158,7 +188,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self.run_worker(self.acting.tick(), exit_on_error=False)
 
     def _is_due(self) -> bool:
-        return self.view is self.screen or self.frame is None or self.frame.fleet.at - self._covered_at >= COVERED_S
+        return self.view is self.screen or self.frame is None or abs(self.frame.fleet.at - self._covered_at) >= COVERED_S
 
     @property
     def view(self) -> View | None:
@@ -167,8 +197,18 @@ class ConsoleApp(App[int], inherit_bindings=False):
 
     # keys in
 
-    def action_perform(self, action_id: str) -> None:
-        action = next((action for action in self.actions if action.id == action_id), None)
+    @property
+    def actions_now(self) -> list[Action]:
+        """The actions that do something at the time where the screen stands."""
+        found = available(self.actions, self.travel.is_on)
+        return found if self.travel.has_live else [action for action in found if action.id != "live"]
+
+    def action_press(self, key: str) -> None:
+        owners = [action for action in self.actions if key in action.keys]
+        action = next(iter(sorted((action for action in owners if action in self.actions_now), key=lambda action: not action.when)), None)
+        if action is None and owners:
+            self.say(f"{owners[0].name} is off: {'this is the past, nothing is changed from here' if self.travel.is_on else 'this is now'}")
+            return
         view = self.screen
         if action is None or not isinstance(view, View) or view.has_class("tiny") and action.id != "quit":
             return
@@ -249,6 +289,17 @@ class ConsoleApp(App[int], inherit_bindings=False):
         from opsconsole.tui.screens.filter_prompt import FilterPrompt
 
         self.push_screen(FilterPrompt(self.sight.filter.text))
+
+    def open_time_prompt(self) -> None:
+        from opsconsole.tui.screens.time_prompt import TimePrompt
+
+        if self.travel.open():
+            self.push_screen(TimePrompt())
+
+    def open_chart(self, subject: Subject, came_from: str) -> None:
+        """Chart what is chosen on a screen."""
+        self.get_screen("chart").begin(subject, came_from)  # type: ignore[attr-defined]
+        self.open_view("chart")
 
     def open_help(self) -> None:
         from opsconsole.tui.screens.help import HelpScreen

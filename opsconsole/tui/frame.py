@@ -55,15 +55,15 @@ def groups_of(fleet: Fleet) -> tuple[Group, ...]:
 
 
 class Frame:
-    """A Fleet with what the widgets draw from it. before: the previous frame, whose cells steady those of this one."""
+    """A Fleet with what the widgets draw from it. before: the previous frame; steady: its cells steady those of this one."""
 
-    def __init__(self, fleet: Fleet, before: Frame | None = None) -> None:
+    def __init__(self, fleet: Fleet, before: Frame | None = None, steady: bool = True) -> None:
         self.fleet = fleet
         self.roster = fleet.roster
         self._reasons: dict[int, str] = {}
         self._levels: dict[str, np.ndarray] = {}
         same = before is not None and before.roster is fleet.roster
-        self._steady = before._levels if same else {}  # type: ignore[union-attr]
+        self._steady = before._levels if same and steady else {}  # type: ignore[union-attr]
         if same:
             self.__dict__["groups"] = before.groups  # type: ignore[union-attr]
             self.__dict__["longest_name"] = before.longest_name  # type: ignore[union-attr]

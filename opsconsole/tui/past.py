@@ -1,4 +1,5 @@
-"""The last ten minutes of one metric on one node: loaded from history once, kept up by the frames that follow."""
+"""The last ten minutes of one metric on one node: loaded from history once, kept up by the frames that follow, or cut from a longer
+stretch where the frames are those of the past."""
 
 from __future__ import annotations
 
@@ -13,11 +14,27 @@ MIB_A_GIB = 1024.0
 
 
 class Past:
-    """values: (GPUs of the node, SPANS), newest last, NaN where nothing is known."""
+    """values: (GPUs of the node, spans), newest last, NaN where nothing is known."""
 
-    def __init__(self, node: str, metric: str, gpus: int, until: float) -> None:
+    def __init__(self, node: str, metric: str, gpus: int, until: float, spans: int = SPANS) -> None:
         self.node, self.metric, self.until = node, metric, until
-        self.values = np.full((gpus, SPANS), np.nan)
+        self.values = np.full((gpus, spans), np.nan)
+
+    @property
+    def since(self) -> float:
+        return self.until - SPAN_S * self.values.shape[1]
+
+    def covers(self, node: str, metric: str, gpus: int, at: float) -> bool:
+        """Whether the last minutes before a moment can be cut from it."""
+        same = (self.node, self.metric, len(self.values)) == (node, metric, gpus)
+        return same and self.since + WINDOW_S <= at <= self.until
+
+    def cut(self, at: float) -> Past:
+        """The last minutes before a moment that it covers."""
+        last = self.values.shape[1] - int((self.until - at) / SPAN_S)
+        past = Past(self.node, self.metric, len(self.values), self.until - SPAN_S * (self.values.shape[1] - last))
+        past.values = self.values[:, last - SPANS : last].copy()
+        return past
 
     @property
     def series(self) -> str:
@@ -28,7 +45,7 @@ class Past:
         """Put the history of one GPU (position on the node) into its spans; what is here already stays, a gap stays a gap."""
         times, values = np.asarray(times, float), np.asarray(values, float)
         if len(times):
-            spans = self.until - WINDOW_S + SPAN_S * (np.arange(SPANS) + 1)
+            spans = self.since + SPAN_S * (np.arange(self.values.shape[1]) + 1)
             before = np.searchsorted(times, spans, side="right") - 1
             step = float(np.median(np.diff(times))) if len(times) > 1 else SPAN_S
             heard = (before >= 0) & (spans - times[before] <= max(step, SPAN_S) * 1.5)

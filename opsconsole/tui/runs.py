@@ -30,6 +30,25 @@ def newest_first(runs: Iterable[Run]) -> list[Run]:
     return sorted(runs, key=lambda run: (_ORDER.index(run.state) if run.state in _ORDER else len(_ORDER), -run.began_at, run.id))
 
 
+def runs_then(runs: Iterable[Run], moment: float) -> list[Run]:
+    """The runs that had begun at a moment, with what had ended of each; that one was interrupted meanwhile is not known afterwards."""
+    then = []
+    for run in runs:
+        if run.began_at <= moment:
+            ended = run.ended_at is not None and run.ended_at <= moment
+            steps = tuple(_step_then(step, moment) for step in run.steps)
+            then.append(run if ended else replace(run, state="OPEN", ended_at=None, text="", steps=steps))
+    return newest_first(then)
+
+
+def _step_then(step: StepRun, moment: float) -> StepRun:
+    if step.began_at is None or step.began_at > moment:
+        return replace(step, state="WAITING", text="", detail={}, began_at=None, ended_at=None)
+    if step.ended_at is None or step.ended_at > moment:
+        return replace(step, state="SENT", text="", detail={}, ended_at=None)
+    return step
+
+
 def begun(plan: Plan, at: float) -> Run:
     return Run("", plan, at, tuple(StepRun(step, "") for step in plan.steps))
 

@@ -30,29 +30,53 @@ def unsuitable(is_tty: bool, term: str) -> str:
 
 def run_tui(config: Any, state_dir: Path, read_only: bool = False) -> int:
     """Draw the fleet of `config` (a config.Config) until the operator leaves; the exit code. An Unsuitable terminal gives 2."""
-    # Textual draws on stderr: with that redirected the screen would be invisible
-    reason = unsuitable(all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)), os.environ.get("TERM", ""))
-    if reason:
-        print(f"opsconsole: {reason}", file=sys.stderr)
+    if _told_unsuitable():
         return UNSUITABLE
-    from opsconsole.control.identity import actor
+    from opsconsole.control.past import Past
+    from opsconsole.control.places import history_path
     from opsconsole.control.session import AsyncSession
-    from opsconsole.tui.actions import KeyConflict
-    from opsconsole.tui.app import Settings
 
     async def attach(on_fleet: Callable, on_lost: Callable) -> AsyncSession:
         return await AsyncSession.attach(config.path, state_dir, on_fleet, on_lost)
 
-    settings = Settings(config.fleet_name, config.environment, config.theme, config.keys, actor())
+    return _run_on(attach, config, read_only, open_past=lambda: Past(history_path(state_dir)))
+
+
+def run_replay(path: Path, stand_at: float, config: Any) -> int:
+    """Draw the history at `path` from a moment on; as run_tui, but nothing is asked of any node. config: None where there is none."""
+    if _told_unsuitable():
+        return UNSUITABLE
+    from opsconsole.control.past import Past
+
+    return _run_on(None, config, False, open_past=lambda: Past(path), stand_at=stand_at)
+
+
+def _told_unsuitable() -> bool:
+    """Whether the screen can not be drawn here; why is said."""
+    # Textual draws on stderr: with that redirected the screen would be invisible
+    reason = unsuitable(all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)), os.environ.get("TERM", ""))
+    if reason:
+        print(f"opsconsole: {reason}", file=sys.stderr)
+    return bool(reason)
+
+
+def _run_on(session_factory: SessionFactory | None, config: Any, read_only: bool, **options: Any) -> int:
+    from opsconsole.control.identity import actor
+    from opsconsole.tui.actions import KeyConflict
+    from opsconsole.tui.app import Settings
+
+    is_live = session_factory is not None  # a replay is of the fleet that the history names, whatever fleet file lies here
+    named = (config.fleet_name, config.environment) if is_live else ("", "")
+    settings = Settings(*named, *((config.theme, config.keys) if config is not None else ("", {})), actor())
     try:
-        app = make_app(attach, settings, read_only)
+        app = make_app(session_factory, settings, read_only, **options)
     except KeyConflict as error:
         print(f"opsconsole: {config.path}: {error}", file=sys.stderr)
         return UNSUITABLE
     return run_app(app)
 
 
-def make_app(session_factory: SessionFactory, settings: Settings, read_only: bool = False, **options: Any) -> ConsoleApp:
+def make_app(session_factory: SessionFactory | None, settings: Settings, read_only: bool = False, **options: Any) -> ConsoleApp:
     """The app with the look that the environment asks for. NO_COLOR is taken out of it afterwards: the mono look has no colour
     to take away, and Textual's own filter would write the codes of the default colours."""
     from opsconsole.tui.app import ConsoleApp

@@ -1,8 +1,9 @@
 """Gets the programs ready: from the store or by compiling, the needed ones before the worker serves, the others beside it.
 
 Two programs can do everything, only slower than it could be done: the largest decode step and the prefill in chunks. A worker
-that has to compile serves as soon as it has these; one that finds all programs in the store begins with the two cheapest, since
-the others follow within a moment. Where compiling measures on the device itself (a GPU), nothing is compiled beside serving.
+that has to compile serves as soon as it has these; one that finds all programs in the store begins with the two cheapest. These
+two follow within a moment, and the others when a step would be cheaper with them: each costs memory and a start's time. Where
+compiling measures on the device itself (a GPU), nothing is compiled beside serving.
 """
 
 import ctypes
@@ -10,7 +11,7 @@ import gc
 import os
 import platform
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from .programs import Program, Shapes, list_programs
 
 SOURCES = ("model.py", "sampling.py", "outcome.py", "programs.py")
 """The files whose text decides what a compiled program does."""
+WAIT_S = 1.0
 
 
 class Programs:
@@ -54,6 +56,9 @@ class Programs:
         self._failure: BaseException | None = None
         self._stopping = False
         self._rest: threading.Thread | None = None
+        self._wished: list[str] = []
+        self.on_wait: Callable[[], None] = lambda: None
+        """Called every WAIT_S while somebody waits for a program: no hang, however long it takes to compile."""
         self.artifacts = "hit"
         """Whether all programs came out of the store ("hit"), or some had to be compiled here ("compiled")."""
         self._found_all = self.all_stored
@@ -103,11 +108,11 @@ class Programs:
         _give_back_memory()
 
     def prepare_rest(self, on_ready: Callable[[], None]) -> None:
-        """Begin with all others in a thread beside; `on_ready` is called after each."""
+        """Begin with the others in a thread beside, as the top of this file tells; `on_ready` is called after each."""
 
         def rest() -> None:
             try:
-                for name in self._all:
+                for name in self._following():
                     if name not in self._ready:
                         self.prepare([name])
                         on_ready()
@@ -119,22 +124,50 @@ class Programs:
         self._rest = threading.Thread(target=rest, name="programs", daemon=True)
         self._rest.start()
 
+    def _following(self) -> Iterator[str]:
+        """What to prepare next: everything where some had to be compiled, so that the next start finds it; else what serves all
+        requests, and then whatever is wished for."""
+        if not self._found_all:
+            yield from self._all
+            return
+        names = list(self._all)
+        yield from [names[-1], names[-2], next(name for name in reversed(names) if name.startswith("prefill"))]
+        while (name := self._next_wish()) is not None:
+            yield name
+
+    def _next_wish(self) -> str | None:
+        """Waits for it; None when there is nothing more to prepare."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._wished or self._stopping or len(self._ready) == len(self._all))
+            return self._wished.pop(0) if self._wished and not self._stopping else None
+
     def stop(self) -> None:
         """Prepare no more; returns when the one under way is done."""
-        self._stopping = True
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
         if self._rest is not None:
             self._rest.join()
 
     def pick(self, names: Sequence[str]) -> str:
-        """The first of these that is ready, or, if none is, the one that becomes so first."""
+        """The first of these that is ready, or, if none is, the one that becomes so first. The first of all will be, for later."""
         found = self._first_ready(names)
+        if found != names[0]:
+            self._wish(names[0])
         if found is None:
             with self._changed:
-                self._changed.wait_for(lambda: self._failure or self._first_ready(names))
+                while not self._changed.wait_for(lambda: self._failure or self._first_ready(names), WAIT_S):
+                    self.on_wait()
             if self._failure:
                 raise self._failure
             found = self._first_ready(names)
         return found
+
+    def _wish(self, name: str) -> None:
+        with self._changed:
+            if name not in self._wished:
+                self._wished.append(name)
+                self._changed.notify_all()
 
     def _first_ready(self, names: Sequence[str]) -> str | None:
         return next((name for name in names if name in self._ready), None)

@@ -46,12 +46,15 @@ class Engine:
     """Requests in by `submit`, deliveries out by `publish(list of Delivery)`, once a step, on the engine's thread."""
 
     def __init__(
-        self, runner: StepRunner, eos_ids: tuple[int, ...], waiting: Admission, publish: Callable[[list[Delivery]], None]
+        self, runner: StepRunner, eos_ids: tuple[int, ...], waiting: Admission, publish: Callable[[list[Delivery]], None],
+        beat: Callable[[], None] = lambda: None, beat_s: float | None = None,
     ) -> None:
+        """beat: called by the loop at every turn, and while it idles every beat_s (None: never)."""
         self._runner = runner
         self._shapes = runner.shapes
         self._eos_ids = frozenset(eos_ids)
         self._publish = publish
+        self._beat, self._beat_s = beat, beat_s
         self._waiting = waiting
         self._slots: list[Request | None] = [None] * runner.shapes.slots
         self._held = [0] * runner.shapes.slots
@@ -122,6 +125,7 @@ class Engine:
     def _wait_for_work(self) -> bool:
         """True when there is work, False when the loop is to end."""
         while True:
+            self._beat()
             with self._changed:
                 if self._stopping:
                     return False
@@ -129,7 +133,7 @@ class Engine:
                     return True
                 cold = self._runner.cold
                 if cold is None:
-                    self._changed.wait()
+                    self._changed.wait(self._beat_s)
             if cold is not None:
                 self._runner.warm(cold)  # without the lock: who submits must not wait for it
 

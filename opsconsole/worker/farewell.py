@@ -59,6 +59,7 @@ class Farewell:
         if lifecycle.leaving:
             self._end_now()
         lifecycle.leaving = True
+        self._say_leaving()
         lifecycle.on_idle = self._finished.set
         if lifecycle.state == "STARTING":
             self._finished.set()  # nothing was accepted yet, so nothing can be lost
@@ -68,10 +69,10 @@ class Farewell:
 
     async def wait(self, failed: asyncio.Event) -> int:
         """The exit status, once there is nothing more to do."""
-        telling = asyncio.create_task(self._tell_what_is_left())
+        telling, listening = (asyncio.create_task(work) for work in (self._tell_what_is_left(), self._lifecycle.supervisor.listen()))
         ends = [asyncio.create_task(event.wait()) for event in (failed, self._finished)]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        for task in (telling, *ends):
+        for task in (telling, listening, *ends):
             task.cancel()
         return FAILED if failed.is_set() else self._status
 
@@ -86,6 +87,11 @@ class Farewell:
             await asyncio.sleep(TELL_INTERVAL_S)
             if self._lifecycle.is_draining:
                 narrate("draining", in_flight=self._lifecycle.in_flight, running=self._work.running, waiting=self._work.waiting)
+            if self._lifecycle.leaving:
+                self._say_leaving()
+
+    def _say_leaving(self) -> None:
+        self._lifecycle.supervisor.leaving(self._lifecycle.in_flight, TELL_INTERVAL_S * 6)
 
     def _cut(self) -> None:
         ids = self._work.open_ids()

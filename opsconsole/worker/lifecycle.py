@@ -8,6 +8,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TextIO
 
+from .notify import Supervisor
+
 PHASES = ("import", "load", "compile", "warm")
 
 
@@ -20,7 +22,8 @@ def narrate(event: str, stream: TextIO | None = None, **facts: Any) -> None:
 class Lifecycle:
     """STARTING → READY ⇄ DRAINING → DRAINED, or FAILED. Draining is a wish; drained is what is then so."""
 
-    def __init__(self, started_s: float | None = None) -> None:
+    def __init__(self, started_s: float | None = None, supervisor: Supervisor | None = None) -> None:
+        self.supervisor = supervisor or Supervisor()
         self._started_s = time.monotonic() if started_s is None else started_s
         self._loaded = False
         self._draining = False
@@ -50,10 +53,12 @@ class Lifecycle:
     def enter(self, phase: str) -> None:
         """A phase of the start begins."""
         self.phase = phase
+        self.supervisor.entered(phase)
         narrate("phase", phase=phase, at_s=self._age_s())
 
     def ready(self, **facts: Any) -> None:
         """The start is over."""
+        self.supervisor.ready()
         self._loaded, self.phase, self.reason = True, None, None
         narrate("ready", ready_s=self._age_s(), **facts)
         self._check_idle()
@@ -62,6 +67,7 @@ class Lifecycle:
         """Nothing more can be served."""
         if not self.failed:
             self.failed, self.reason = True, reason
+            self.supervisor.told(f"failed: {reason}")
             narrate("failed", sys.stderr, phase=self.phase, reason=reason, pid=os.getpid())
 
     def drain(self) -> None:
@@ -69,6 +75,7 @@ class Lifecycle:
         if not self._draining:
             self._draining, self._is_drain_told = True, False
             narrate("draining", in_flight=self.in_flight)
+            self.supervisor.told("draining")
         self._check_idle()
 
     @property
@@ -82,6 +89,7 @@ class Lifecycle:
             return False
         if self._draining:
             narrate("undrained")
+            self.supervisor.told("serving")
         self._draining = False
         return True
 

@@ -3,6 +3,7 @@
 Nothing here may be imported before the server listens, and jax only inside the first phase: it is most of the wait.
 """
 
+import gc
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -67,6 +68,7 @@ def load(options: Options, enter: Callable[[str], None], tell: Tell) -> Loaded:
     runner = Runner(shapes, programs, placed.params, placed.cache, placed.state, _leader(options))
     for name in first:
         runner.warm(name)
+    _collect_from_now_on()
     return Loaded(config, codec, runner, programs, source.revision(), warning or _first_rejection(store))
 
 
@@ -86,7 +88,14 @@ def follow(options: Options, enter: Callable[[str], None], tell: Tell, on_end: C
     programs.prepare(programs.first())
     runner = Runner(shapes, programs, placed.params, placed.cache, placed.state)
     enter("follow")
+    _collect_from_now_on()
     hosts.follow(options, read_key(options.api_key_file), programs.shapes_of, runner.repeat, on_end)
+
+
+def _collect_from_now_on() -> None:
+    """Garbage of requests is collected, but what the start made is not looked through each time."""
+    gc.freeze()
+    gc.enable()
 
 
 def _join_hosts(options: Options, tell: Tell) -> None:

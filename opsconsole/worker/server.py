@@ -10,6 +10,7 @@ from .binding import Binding, CannotListen
 from .complaints import take_over_logging
 from .farewell import FAILED, Farewell
 from .lifecycle import Lifecycle, narrate
+from .notify import Supervisor
 from .options import Options
 from .routes import Routes
 from .service import Service
@@ -21,18 +22,18 @@ FAILED_LINGER_S = 1.0
 OPEN_TO_ALL = "other machines can reach this worker and it asks for no key: see --api-key-file"
 
 
-async def serve(options: Options) -> int:
+async def serve(options: Options, supervisor: Supervisor) -> int:
     """Listen, load, serve until told to end; returns the exit status."""
     take_over_logging()
     binding = Binding(options)
     try:
-        return await _serve(options, binding)
+        return await _serve(options, binding, supervisor)
     finally:
         binding.close()
 
 
-async def _serve(options: Options, binding: Binding) -> int:
-    lifecycle = Lifecycle()
+async def _serve(options: Options, binding: Binding, supervisor: Supervisor) -> int:
+    lifecycle = Lifecycle(supervisor=supervisor)
     service = Service(options, lifecycle)
     farewell = Farewell(lifecycle, service, options.drain_deadline_s, binding.close)
     try:

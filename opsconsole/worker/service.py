@@ -136,7 +136,9 @@ class Service:
             from .engine import Engine
 
             waiting = Admission(options.queue_limit, options.queue_token_limit)
-            engine = Engine(loaded.runner, loaded.config.eos_ids, waiting, self._publish)
+            supervisor = self.lifecycle.supervisor
+            engine = Engine(loaded.runner, loaded.config.eos_ids, waiting, self._publish, supervisor.beat, supervisor.beat_s)
+            loaded.programs.on_wait = supervisor.beat
             self._call(self._become_ready, loaded, engine)
             engine.run()
         except UnsupportedModel as refused:
@@ -153,6 +155,8 @@ class Service:
 
     def _tell(self, text: str | None) -> None:
         self._call(setattr, self.lifecycle, "reason", text)
+        if text:
+            self.lifecycle.supervisor.entered(text)
 
     def _publish(self, deliveries: list[Delivery]) -> None:
         self._call(self._fan_out, deliveries)

@@ -5,12 +5,14 @@ Checkpoints: quick | crash | slow:SECONDS | busy:COUNT:SECONDS (in flight for so
 mute (answers nothing once it was ready) | deadlock (as stubborn, but idle) | wordless (gives no token) |
 fragile (crashes when told to with /crash) | daemon (leaves a child that is in a session of its own) |
 waning:COUNT:SECONDS (in flight, one fewer each so many seconds after the drain begins).
+It speaks sd_notify where somebody listens; after a POST to /hang it is as one whose engine hangs while its HTTP answers.
 """
 
 import argparse
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -41,6 +43,7 @@ class Stand:
         self.begun = time.monotonic()
         self.drained_at = None
         self.finished = 0
+        self.hangs = False
         self.in_flight = int(self.numbers[0]) if self.kind in ("busy", "stubborn", "movable", "sticky", "waning") else 0
 
     def is_ready(self):
@@ -88,17 +91,33 @@ def handler(stand):
                 return
             if self.path == "/crash":
                 os._exit(7)
+            if self.path == "/hang":
+                stand.hangs = True
             if self.path == "/cut":
                 cut, stand.in_flight = stand.in_flight, 0 if stand.kind == "movable" else stand.in_flight
                 self.reply(200 if stand.kind in ("movable", "sticky") else 404, json.dumps({"cut": cut}))
                 return
-            stand.drained_at = None if self.path == "/undrain" else stand.drained_at or time.monotonic()
+            if self.path == "/drain":
+                stand.drained_at = stand.drained_at or time.monotonic()
+            if self.path == "/undrain":
+                stand.drained_at = None
             self.reply(200, "{}")
 
         def log_message(self, *arguments):
             pass
 
     return Handler
+
+
+def notify(stand, address):
+    line = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    line.connect(address.replace("@", "\0", 1))
+    while not stand.is_ready():
+        time.sleep(0.05)
+    line.send(b"READY=1\nSTATUS=serving")
+    while not stand.hangs:
+        line.send(b"WATCHDOG=1")
+        time.sleep(0.2)
 
 
 def main():
@@ -118,6 +137,8 @@ def main():
     print("visible", os.environ.get("CUDA_VISIBLE_DEVICES"), os.environ.get("JAX_PLATFORMS"), flush=True)
     server = ThreadingHTTPServer((order.host, int(order.port)), handler(stand))
     threading.Thread(target=server.serve_forever).start()
+    if "NOTIFY_SOCKET" in os.environ:
+        threading.Thread(target=notify, args=(stand, os.environ.pop("NOTIFY_SOCKET")), daemon=True).start()
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def test_one_that_takes_no_work_yet_is_starting(agent):
         {"argv": []}, {"argv": "sh -c x"}, {"argv": ["a", 1]}, {"argv": ["-c"]}, {"argv": ["{host}"]}, {"argv": ["a", "b\x00"]},
         {"argv": ["a"] * 201}, {"env": {"LD_PRELOAD": "x"}}, {"env": {"PATH": "x"}}, {"env": {"A B": "x"}}, {"env": {"A": 1}},
         {"ready_path": "http://x"}, {"metrics_path": None}, {"drain_path": "/a b"}, {"metrics": []}, {"metrics": {"a": ["b c"]}},
-        {"term_limit_s": 0}, {"term_limit_s": "5"}, {"term_limit_s": None},
+        {"term_limit_s": 0}, {"term_limit_s": "5"}, {"term_limit_s": None}, {"notifies": "yes"},
     ],
 )
 def test_a_spec_is_checked(wrong):

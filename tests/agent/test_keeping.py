@@ -12,6 +12,7 @@ import pytest
 
 from opsconsole.agent import processes
 from tests.agent.ordering import ask, drain, launch, record
+from tests.agent.test_engines import spec
 
 
 @pytest.fixture
@@ -142,7 +143,7 @@ else:
             alive = False
         print("MainPID=%d" % (now["pid"] if alive else 0))
         print("ActiveState=" + ("active" if alive else "failed"))
-        print("NRestarts=2\\nExecMainStatus=3\\nExecMainCode=1")
+        print("NRestarts=3\\nExecMainStatus=3\\nExecMainCode=1")
     elif said[0] == "stop":
         os.kill(unit(said[1])["pid"], signal.SIGTERM)
     elif said[0] == "reset-failed" and unit(said[1]):
@@ -169,14 +170,21 @@ def test_where_systemd_runs_a_worker_is_a_unit_of_it(start, nvml_state, systemd,
     (asked,) = [words for words in systemd() if words[0] == "systemd-run"]
     assert ("--user" in asked) == (os.geteuid() != 0) and "--unit=opsworker-w-1.service" in asked
     told = dict(word[11:].split("=", 1) for word in asked if word.startswith("--property="))
-    assert (told["Type"], told["KillMode"], told["Restart"], told["StartLimitBurst"]) == ("exec", "mixed", "on-failure", "3")
+    assert (told["Type"], told["KillMode"], told["Restart"], told["StartLimitBurst"]) == ("notify", "mixed", "on-failure", "3")
     assert told["ExecCondition"].endswith(f"! -e {work_dir}/leaving/w-1") and float(told["TimeoutStopSec"]) > 30
-    assert "WatchdogSec" not in told  # our worker does not speak sd_notify
+    assert (told["NotifyAccess"], told["WatchdogSec"]) == ("main", "30") and float(told["TimeoutStartSec"]) > 30 and "--no-block" in asked
     assert stat.S_IMODE(os.stat(told["EnvironmentFile"]).st_mode) == 0o600 and "CUDA_VISIBLE" not in " ".join(asked)
     assert record(work_dir)["keeper"] is None and record(work_dir)["pid"] == answer["detail"]["pid"]
     answer = drain(agent)
     assert answer["ok"], answer
     assert ["stop", "--no-block", "opsworker-w-1.service"] in [[word for word in words if word != "--user"][1:] for words in systemd()]
+
+
+@pytest.mark.parametrize(("notifies", "kind"), [(False, "exec"), (True, "notify")])
+def test_a_unit_of_another_engine_is_watched_only_where_that_notifies(start, nvml_state, systemd, notifies, kind):
+    assert launch(start("nvml"), engine="other", engine_spec=spec(notifies=notifies))["ok"]
+    (asked,) = [words for words in systemd() if words[0] == "systemd-run"]
+    assert f"--property=Type={kind}" in asked and ("WatchdogSec" in " ".join(asked)) == notifies
 
 
 def test_a_unit_that_fails_for_good_is_a_crash_loop(start, nvml_state, systemd):

@@ -1,6 +1,6 @@
 """How long planning takes: 10,000 GPUs x 50 models, on one core.
 
-Run: python tests/bench/plan.py [--gpus 10000] [--models 50]
+Run: python tests/bench/plan.py [--gpus 10000] [--models 50] [--no-racks]
 """
 
 from __future__ import annotations
@@ -15,18 +15,20 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from opsconsole.core.fleet import GPU_FACT_COLUMNS, LIVE, Fleet, Model, NodeFacts, Roster, Site, Worker
+from opsconsole.core.fleet import GPU_FACT_COLUMNS, LIVE, Fleet, Model, NodeFacts, Rack, Roster, Site, Worker
 from opsconsole.core.plan import make_plan
 from opsconsole.core.steps import Drain, Intent, Launch, Rebalance, Rollout
 from opsconsole.protocol import GPU_COLUMNS, NODE_COLUMNS
 
 GPUS_PER_NODE, SITES, RACK_NODES = 8, 10, 10
 CHIPS = ("H100", "H200", "A100", "L40S", "B200")
+RACK_KW = (30.0, *(34.0, 60.0) * 10)
 PRICES = {"H100": 2.1, "H200": 2.9, "A100": 1.2, "L40S": 0.8, "B200": 4.0}
 
 
-def a_fleet(gpus: int, models: int, seed: int = 1) -> Fleet:
-    """Sites of mixed chips, nearly full; a fifth of the models have more requests than they can serve."""
+def a_fleet(gpus: int, models: int, with_racks: bool = True, seed: int = 1) -> Fleet:
+    """Sites of mixed chips, nearly full; a fifth of the models have more requests than they can serve. Of the racks every other one can
+    take a few workers more, and the rest many; one in twenty draws more than it may."""
     drawn, count = random.Random(seed), gpus // GPUS_PER_NODE
     per_site = -(-count // SITES)
     nodes = tuple(NodeFacts(f"gpu{row:05}", f"site{row // per_site}", f"rack{row // RACK_NODES}", CHIPS[row // RACK_NODES % len(CHIPS)])
@@ -34,13 +36,15 @@ def a_fleet(gpus: int, models: int, seed: int = 1) -> Fleet:
     served = tuple(Model(f"model-{number:02}", gpus=(1, 1, 1, 2, 4, 8)[number % 6], slots=16, min_ready=1) for number in range(models))
     sites = tuple(Site(f"site{number}", power_budget_kw=per_site * GPUS_PER_NODE * 0.75, pue=1.2, price_per_gpu_hour=PRICES)
                   for number in range(SITES))
+    places = sorted({(node.site, node.rack) for node in nodes}) if with_racks else []
+    racks = tuple(Rack(name, site, RACK_KW[number % len(RACK_KW)]) for number, (site, name) in enumerate(places))
     values = np.full((len(GPU_COLUMNS), count * GPUS_PER_NODE), 0.0)
     for column, value in (("power_w", 350.0), ("power_limit_w", 600.0), ("mem_used_mib", 500.0), ("util_pct", 60.0)):
         values[GPU_COLUMNS.index(column)] = value
     facts = np.full((len(GPU_FACT_COLUMNS), count * GPUS_PER_NODE), 80000.0)
     total = count * GPUS_PER_NODE
     roster = Roster(
-        nodes=nodes, sites=sites, models=served, gpu_start=np.arange(count + 1, dtype=np.int64) * GPUS_PER_NODE,
+        nodes=nodes, sites=sites, racks=racks, models=served, gpu_start=np.arange(count + 1, dtype=np.int64) * GPUS_PER_NODE,
         gpu_uuid=tuple(map(str, range(total))), gpu_name=("",) * total, gpu_index=np.tile(np.arange(GPUS_PER_NODE), count), gpu_facts=facts,
     )
     workers = tuple(worker for node in nodes for worker in _workers(node, served, drawn))
@@ -71,9 +75,11 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--gpus", type=int, default=10_000)
     options.add_argument("--models", type=int, default=50)
+    options.add_argument("--no-racks", action="store_true", help="no rack has a budget")
     asked = options.parse_args()
-    fleet = a_fleet(asked.gpus, asked.models)
-    print(f"{len(fleet.roster.gpu_uuid)} GPUs on {len(fleet.roster.nodes)} nodes, {len(fleet.workers)} workers of {asked.models} models")
+    fleet = a_fleet(asked.gpus, asked.models, not asked.no_racks)
+    print(f"{len(fleet.roster.gpu_uuid)} GPUs on {len(fleet.roster.nodes)} nodes, {len(fleet.roster.racks)} racks with a budget, "
+          f"{len(fleet.workers)} workers of {asked.models} models")
     first = fleet.workers[0]
     intents: tuple[Intent, ...] = (
         Launch("model-00"), Launch("model-00", count=100), Launch("model-03", count=20), Drain((first.node,)), Rebalance(),

@@ -81,7 +81,7 @@ class Worker:
         return came_s
 
     def wait_for_all_programs(self) -> float:
-        """Seconds since exec until every program is there, those that it gets while it serves too."""
+        """Seconds since exec until every program has been compiled; a worker that found them stored gets only those it needs."""
         while True:
             programs = json.load(self.ask("GET", "/state"))["programs"]
             if programs["ready"] == programs["all"]:
@@ -111,13 +111,13 @@ def _start(model: Model, artifacts: Path) -> dict:
         how = worker.wait_for("ready")["artifacts"]
         token_s = worker.first_token()
         used_s = cpu_s(worker.pid)
-        all_s = worker.wait_for_all_programs()
+        compiled = {} if how == "hit" else {"all_programs_at": worker.wait_for_all_programs()}
     ends = [worker.at_s[name] for name in (*PHASES[1:], "ready")]
     begins = [0.0, *ends[:-1]]
     lasted = {name: end - begin for name, begin, end in zip(PHASES, begins, ends, strict=True)}
     lasted["listening"] = worker.at_s["listening"]
-    came = {"ready_at": worker.at_s["ready"], "token_at": token_s, "cpu_s_at_token": used_s, "all_programs_at": all_s}
-    return {"artifacts": how, **lasted, **came}
+    came = {"ready_at": worker.at_s["ready"], "token_at": token_s, "cpu_s_at_token": used_s}
+    return {"artifacts": how, **lasted, **came, **compiled}
 
 
 def measure_crowds(models: list[Model], quick: bool) -> Iterator[dict]:
@@ -141,7 +141,6 @@ def _crowd(model: Model, artifacts: Path, count: int, idle_s: float) -> dict[str
             worker.wait_for("ready")
         ready_s = time.monotonic() - began
         for worker in workers:
-            worker.wait_for_all_programs()
             worker.first_token()
         time.sleep(2.0)  # what a start leaves to be tidied
         before = sum(cpu_s(worker.pid) for worker in workers)

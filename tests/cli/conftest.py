@@ -1,8 +1,9 @@
-"""One way to run a command in this process: its exit code, stdout and stderr."""
+"""One way to run a command in this process: its exit code, stdout and stderr; and a past to ask about."""
 
 import pytest
 
-from opsconsole.cli import acting, alarm_list, alarms, audit, doctor, history, root, runs, show
+from opsconsole.cli import acting, alarm_list, alarms, audit, doctor, root, runs, show
+from tests.history.recorded import record
 
 
 @pytest.fixture
@@ -12,7 +13,7 @@ def opsconsole(monkeypatch, capsys):
     monkeypatch.setenv("OPSCONSOLE_DEBUG", "0")
 
     def run(*arguments, session=None):
-        for module in (acting, alarm_list, alarms, audit, doctor, history, runs, show):
+        for module in (acting, alarm_list, alarms, audit, doctor, runs, show):
             if session is not None:
                 monkeypatch.setattr(module, "open_session", session.opened)
         code = root.run(arguments)
@@ -20,3 +21,9 @@ def opsconsole(monkeypatch, capsys):
         return code, captured.out, captured.err
 
     return run
+
+
+@pytest.fixture(scope="session")
+def recorded(tmp_path_factory):
+    """The past of a simulated fleet, which no test may change."""
+    return record(tmp_path_factory.mktemp("recorded"))

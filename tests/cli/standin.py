@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from opsconsole.cli.output import CommandError
-from opsconsole.control.session import Series, SessionError
+from opsconsole.control.session import SessionError
 from opsconsole.core.alarm_book import check
 from opsconsole.core.plan import confirmed_plan, make_plan
 from opsconsole.core.steps import Progress
@@ -15,9 +15,9 @@ from opsconsole.core.steps import Progress
 class StandIn:
     """fleets: what frames() yields; answers: the Progress that act() tells; interrupt: Ctrl-C comes behind the last of them."""
 
-    def __init__(self, *fleets, answers=(), interrupt=False, series=None) -> None:
-        self.fleets, self.answers, self.interrupt, self.series = fleets, answers, interrupt, series
-        self.acted, self.asked, self.told = [], [], []
+    def __init__(self, *fleets, answers=(), interrupt=False) -> None:
+        self.fleets, self.answers, self.interrupt = fleets, answers, interrupt
+        self.acted, self.told = [], []
         self.known, self.ended, self.kept, self.said = [], None, {}, []
         self.newest = fleets[0] if fleets else None
 
@@ -65,10 +65,6 @@ class StandIn:
 
     def anchors(self):
         return self.kept
-
-    def history(self, series: str, **query):
-        self.asked.append((series, query))
-        return Series(series, *self.series)
 
     @contextmanager
     def opened(self, settings):

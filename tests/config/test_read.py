@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from opsconsole.config import Config, ConfigError, find_config, find_state_dir, read_config, starter
-from opsconsole.core.fleet import Model, Policy, Site
+from opsconsole.core.fleet import Model, Policy, Rack, Site
 
 FULL = """\
 [fleet]
@@ -20,6 +20,11 @@ provider = "acme"
 power_budget_kw = 40.0
 pue = 1.25
 price_per_gpu_hour = { H100 = 2.10, L40S = 0.80 }
+
+[[racks]]
+name = "r01"
+site = "ams1"
+power_budget_kw = 10.5
 
 [[nodes]]
 hosts = "gpu[001-002].ams1"
@@ -67,6 +72,8 @@ hours = 12
 drain = "ctrl+d"
 """
 SMALL = '[[nodes]]\nhosts = "gpu01"\n'
+RACKED = "[[sites]]\nname = 'a'\n[[sites]]\nname = 'b'\n" + "".join(
+    f"[[nodes]]\nhosts = '{at}{rack}'\nsite = '{at}'\nrack = '{rack}'\n" for at in "ab" for rack in ("r1", "r2"))  # 20 lines
 
 
 @pytest.fixture
@@ -84,6 +91,7 @@ def test_every_key_arrives(read):
     assert (config.fleet_name, config.environment, config.ssh_config) == ("prod-eu-1", "production", None)
     assert config.known_hosts == (Path("~/.ssh/known_hosts").expanduser(),)
     assert config.sites == (Site("ams1", "acme", 40.0, 1.25, {"H100": 2.1, "L40S": 0.8}),)
+    assert config.racks == (Rack("r01", "ams1", 10.5),)
     assert config.models == (Model("llama-8b", "vllm", "/models/llama-8b", 2, 1.0, 16, 4096, 2, 100.0, 50.0, 2e12),)
     assert config.policy == Policy(3, 15.0)
     assert (config.router.kind, config.router.url) == ("gateway", "http://127.0.0.1:8080")
@@ -119,6 +127,12 @@ def test_a_node_is_enough(read):
 )
 def test_tokens_a_day(read, written, tokens):
     assert read(f'{SMALL}[[models]]\nname = "m"\ntokens_per_day = {written}\n').models[0].tokens_per_day == tokens
+
+
+def test_racks_of_two_sites_may_have_one_name(read):
+    racks = "".join(f"[[racks]]\nname = 'r1'\nsite = '{at}'\npower_budget_kw = 3\n" for at in "ab")
+    assert read(RACKED + racks).racks == (Rack("r1", "a", 3.0), Rack("r1", "b", 3.0))
+    assert read(SMALL + "rack = 'x'\n[[racks]]\nname = 'x'\npower_budget_kw = 3\n").racks == (Rack("x", "", 3.0),)
 
 
 MISTAKES = [
@@ -175,10 +189,22 @@ MISTAKES = [
     (SMALL + "[router]\nkind = 'x'\noptions = 3\n", 5, "write options = {"),
     (SMALL + "[plugins]\nload = 'vllm'\n", 4, 'such as ["vllm"]'),
     (SMALL + "[plugins]\nload = ['a; b']\n", 4, 'such as ["vllm"]'),
+    (RACKED + "[[racks]]\nname = 'r1'\nsite = 'a'\n", 21, "key `power_budget_kw`: is missing"),
+    (RACKED + "[[racks]]\nname = 'r1'\nsite = 'a'\npower_budget_kw = '3'\n", 24, "not a number"),
+    (RACKED + "[[racks]]\nname = 'r1'\nsite = 'a'\npower_budget_kw = -1\n", 24, "it must be from 0"),
+    (RACKED + "[[racks]]\nname = 'r1'\nsite = 'a'\npower_budget_w = 3\npower_budget_kw = 3\n", 24, "did you mean `power_budget_kw`"),
+    (RACKED + 2 * "[[racks]]\nname = 'r1'\nsite = 'a'\npower_budget_kw = 3\n", 26, "r1 at a is already in line 22"),
+    (RACKED + "[[racks]]\nname = 'r3'\nsite = 'a'\n", 22, "no node at a is in a rack called r3 (racks there: r1, r2)"),
+    (RACKED + "[[racks]]\nname = 'r1'\nsite = 'c'\n", 22, "no node at c is in a rack called r1 (racks there: none)"),
+    (RACKED + "[[racks]]\nname = 'r1'\n", 22, "no node without a site is in a rack called r1"),
+    (RACKED + "[[racks]]\nsite = 'a'\n", 21, "key `name`: is missing"),
+    (RACKED + "[racks]\nname = 'r1'\n", 21, "single table"),
     (SMALL + "[plugins]\nlaod = []\n", 4, "did you mean `load`"),
     (SMALL + "[policy]\nmax_unavailble = 1\n", 4, "did you mean `max_unavailable`"),
     (SMALL + "[screen]\ncolour = 'red'\n", 4, "known here: theme"),
     (SMALL + "[history]\nhours = 0\n", 4, "it must be from"),
+    (SMALL + "[history]\nhours = 48\ndays_1m = 1\n", 5, "keep minutes at least as long as seconds"),
+    (SMALL + "[history]\ndays_1m = 40\ndays_10m = 30\n", 5, "keep ten minutes at least as long as minutes"),
     (SMALL + "[keys]\ndrain = 3\n", 4, "not a text"),
 ]
 

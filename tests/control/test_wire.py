@@ -11,7 +11,7 @@ from opsconsole.control import wire
 from opsconsole.control.session import Series
 from opsconsole.core.alarm_book import Said
 from opsconsole.core.events import Booked, Hampered, Lost, Recorded, Routed
-from opsconsole.core.fleet import UNREACHABLE, Fleet, Roster
+from opsconsole.core.fleet import UNREACHABLE, Fleet, Rack, Roster
 from opsconsole.core.fold import fold
 from opsconsole.core.plan import make_plan
 from opsconsole.core.run import Run, StepRun
@@ -43,7 +43,8 @@ def assert_same(left, right):
 
 
 def troubled_fleet():
-    fleet = fleet_of({"n1": [worker_fields("w1", gpus=[0, 1]), worker_fields("w2", state="FAILED", reason="no")]})
+    workers = [worker_fields("w1", gpus=[0, 1]), worker_fields("w2", state="FAILED", reason="no")]
+    fleet = fleet_of({"n1": workers}, racks=(Rack("r01", "ams1", 9.5),))
     line = sampled("n3", procs=[[1, 77, "python", 512.5], [2, 78, "x", None]], gpu_errors={"3": "LOST: GPU is lost"})
     lost = Lost("n2", 103.0, UNREACHABLE, "no answer")
     fleet = fold(fleet, [lost, line, Routed({"demo": 4.0}), Recorded("disk full"), Hampered("audit", "disk full"), tick(103.0)])

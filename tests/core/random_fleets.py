@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import strategies as some
 
 from opsconsole.core.events import Lost, Routed
-from opsconsole.core.fleet import HUNG, Fleet, Model, NodeFacts, Policy, Site, opening
+from opsconsole.core.fleet import HUNG, Fleet, Model, NodeFacts, Policy, Rack, Site, opening
 from opsconsole.core.fold import fold
 from opsconsole.core.steps import Cap, Cordon, Drain, Launch, Rebalance, Rollout, Step, Stop, Uncordon, Undrain
 from tests.telemetry import linked, roster, sampled, tick, worker_fields
@@ -35,6 +35,10 @@ sites = some.sampled_from((
     (Site("s1", price_per_gpu_hour=PRICES), Site("s2", price_per_gpu_hour={"H100": 9.0, "L40S": 9.0})),
     (Site("s1", power_budget_kw=3.0), Site("s2", power_budget_kw=8.0)),
 ))
+racks = some.sampled_from((
+    (), (), (Rack("x", "s1", 2.0),), (Rack("x", "s1", 0.0), Rack("y", "s2", 5.0)), (Rack("x", "", 1.5), Rack("y", "s1", 4.0)),
+    (Rack("x", "s1", 4.0), Rack("y", "s1", 2.5), Rack("x", "s2", 3.0), Rack("y", "s2", 1e6)),
+))
 worker = some.fixed_dictionaries({
     "model": some.sampled_from((*MODELS, "stranger")), "state": some.sampled_from(STATES),
     "gpus": some.sampled_from(("own",) * 8 + ([0, 1], [2, 3], [], [7])),
@@ -58,7 +62,7 @@ def fleets(draw) -> Fleet:
     drawn = {name: draw(node) for name in NODES}
     facts = tuple(NodeFacts(name, one["site"], one["rack"], one["chip"]) for name, one in drawn.items())
     policy = Policy(draw(some.sampled_from((0, 1, 1, 1, 2, 2))), draw(some.sampled_from((0.0, 10.0))))
-    parts = replace(roster(NODES), nodes=facts, sites=draw(sites), models=draw(models), policy=policy)
+    parts = replace(roster(NODES), nodes=facts, sites=draw(sites), racks=draw(racks), models=draw(models), policy=policy)
     events = [event for name, one in drawn.items() for event in _events(name, one)]
     if draw(some.booleans()):
         events.append(Routed({name: draw(some.sampled_from((0.0, 5.0, 400.0))) for name in MODELS}))

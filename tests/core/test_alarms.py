@@ -5,7 +5,7 @@ import pytest
 
 from opsconsole.core.alarms import find_alarms
 from opsconsole.core.events import Lost, Recorded, Routed
-from opsconsole.core.fleet import AUTH_FAILED, UNREACHABLE, Model, Site
+from opsconsole.core.fleet import AUTH_FAILED, UNREACHABLE, Model, Rack, Site
 from opsconsole.core.fold import fold
 from tests.telemetry import fleet_of, linked, sampled, tick, worker_fields
 
@@ -48,6 +48,12 @@ def test_power_over_the_budget_of_a_site_counts_its_pue():
     site = Site("ams1", power_budget_kw=5.0, pue=1.25)  # 12 GPUs x 400 W x 1.25 = 6 kW
     (alarm,) = find_alarms(fleet_of(SERVING, sites=(site,)))
     assert alarm.text == "ams1  6.0 kW drawn, budget 5.0 kW"
+
+
+def test_power_over_the_budget_of_a_rack_counts_no_pue():
+    racks = (Rack("r01", "ams1", 4.7), Rack("r02", "ams1", 0.1))  # all 12 GPUs x 400 W are in r01
+    (alarm,) = find_alarms(fleet_of(SERVING, sites=(Site("ams1", pue=1.25),), racks=racks))
+    assert (alarm.kind, alarm.subject, alarm.text) == ("power", "rack r01 of ams1", "rack r01 of ams1  4.8 kW drawn, budget 4.7 kW")
 
 
 def test_an_alarm_keeps_the_time_since_when_it_stands():

@@ -2,6 +2,7 @@
 
 situation.nodes: {name: {"gpus": N, "workers": [worker fields], "gpu": {row: {column: value}}, "lost": true, "cordon": {...}, "site",
 "rack", "chip", "facts": {column: value of each GPU}}}, 4 idle GPUs and no worker unless said; situation.sites: {name: fields of Site};
+situation.racks: [fields of Rack];
 situation.router_queue: the gateway answers and so many requests of each model wait there.
 done: for an undo, the steps that its run has done.
 expect.steps: the texts; expect.after: of each step; expect.refusal, expect.checks: words that must be in it; expect.changes: those that
@@ -16,7 +17,7 @@ import msgspec
 import pytest
 
 from opsconsole.core.events import Lost, Routed
-from opsconsole.core.fleet import HUNG, Model, NodeFacts, Policy, Site, opening
+from opsconsole.core.fleet import HUNG, Model, NodeFacts, Policy, Rack, Site, opening
 from opsconsole.core.fold import fold
 from opsconsole.core.plan import confirmed_plan, make_plan
 from opsconsole.core.steps import Cap, Cordon, Drain, Launch, Rebalance, Rollout, Step, Stop, Uncordon, Undo, Undrain
@@ -54,6 +55,7 @@ def _more(situation):
         more["sites"] = (Site("ams1", **situation["site"]),)
     if "sites" in situation:
         more["sites"] = tuple(Site(name, **fields) for name, fields in situation["sites"].items())
+    more["racks"] = tuple(Rack(**fields) for fields in situation.get("racks", ()))
     if "moves_streams" in situation:
         more["moves_streams"] = situation["moves_streams"]
     if "engines" in situation:

@@ -68,7 +68,7 @@ class Walk:
                 assert held[step.node, gpu] <= 1.0 + 1e-6
 
     def check_power(self):
-        """With every launched GPU at its limit each site that gets one stays within its budget less the headroom."""
+        """With every launched GPU at its limit each site and each rack that gets one stays within its budget less the headroom."""
         launches = self._of(self.begun, "launch")
         limits, drawn = limits_w(self.fleet), self.fleet.gpu("power_w")
         drawn = np.where(np.isnan(drawn), limits, drawn)
@@ -76,12 +76,16 @@ class Walk:
             for gpu in step.order["gpus"]:
                 row = self.fleet.roster.gpu_row[step.node, gpu]
                 drawn[row] = max(drawn[row], limits[row])
-        sites = {self.fleet.roster.nodes[self.fleet.roster.node_row[step.node]].site for step in launches}
+        nodes, share = self.fleet.roster.nodes, 1 - self.fleet.roster.policy.power_headroom_pct / 100
+        touched = {nodes[self.fleet.roster.node_row[step.node]] for step in launches}
         for site in self.fleet.roster.sites:
-            if site.name in sites and site.power_budget_kw is not None:
-                here = [self.fleet.roster.nodes[row].site == site.name for row in self.fleet.roster.gpu_node]
-                may_w = site.power_budget_kw * 1000 * (1 - self.fleet.roster.policy.power_headroom_pct / 100)
-                assert drawn[here].sum() * (site.pue or 1.0) <= may_w + 1e-6
+            if site.name in {node.site for node in touched} and site.power_budget_kw is not None:
+                here = [nodes[row].site == site.name for row in self.fleet.roster.gpu_node]
+                assert drawn[here].sum() * (site.pue or 1.0) <= site.power_budget_kw * 1000 * share + 1e-6
+        for rack in self.fleet.roster.racks:
+            if (rack.site, rack.name) in {(node.site, node.rack) for node in touched}:
+                here = [(nodes[row].site, nodes[row].rack) == (rack.site, rack.name) for row in self.fleet.roster.gpu_node]
+                assert drawn[here].sum() <= rack.power_budget_kw * 1000 * share + 1e-6
 
     def check_out(self):
         """Of no model more are out at once than the policy allows."""

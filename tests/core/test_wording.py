@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from opsconsole.core import wording
 from opsconsole.core.events import Lost
-from opsconsole.core.fleet import AUTH_FAILED, CONNECTING, REACH_WORDS, STALE, UNREACHABLE, Fleet, Site
+from opsconsole.core.fleet import AUTH_FAILED, CONNECTING, REACH_WORDS, STALE, UNREACHABLE, Fleet, Rack, Site
 from opsconsole.core.fold import fold
 from tests.telemetry import fleet_of, sampled, tick, worker_fields
 from tests.tui import fleets
@@ -44,6 +44,15 @@ def test_rows_have_the_promised_fields():
     assert set(WORKER_KEYS) <= wording.workers_json(fleet)[0].keys()
     assert {"name", "ready", "workers", "objective"} <= wording.models_json(fleet)[0].keys()
     assert {"name", "power_w", "power_budget_w", "nodes", "gpus"} <= wording.sites_json(fleets.calm())[0].keys()
+
+
+def test_a_site_tells_its_racks_that_have_a_budget():
+    fleet = fleet_of(sites=(Site("ams1", pue=2.0), Site("ber1")), racks=(Rack("r01", "ams1", 4.0),))
+    here, elsewhere = wording.sites_json(fleet)
+    assert here["racks"] == [{"name": "r01", "power_w": 4800, "power_budget_w": 4000}] and elsewhere["racks"] == []
+    assert here["reason"] == "rack r01: 4.8 kW drawn, budget 4.0 kW"
+    lost = fold(fleet, [*(Lost(node, 101.0, UNREACHABLE, "no route") for node in ("n1", "n2", "n3")), tick(102.0)])
+    assert wording.sites_json(lost)[0]["racks"][0]["power_w"] is None
 
 
 def test_a_node_adds_up_its_gpus():

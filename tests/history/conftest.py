@@ -5,6 +5,7 @@ import time
 import pytest
 
 from opsconsole.history.samples import Recorder
+from tests.history.recorded import record
 
 
 @pytest.fixture
@@ -24,3 +25,9 @@ def recorder(tmp_path):
     recorder.start()
     yield recorder
     recorder.close()
+
+
+@pytest.fixture(scope="session")
+def recorded(tmp_path_factory):
+    """The past of a simulated fleet, which no test may change."""
+    return record(tmp_path_factory.mktemp("recorded"))

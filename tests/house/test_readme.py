@@ -10,7 +10,7 @@ import pytest
 
 from opsconsole.cli.root import COMMANDS, opsconsole
 from opsconsole.config import NodeSpec, Router, read_config
-from opsconsole.core.fleet import REACH_WORDS, Model, Policy, Site
+from opsconsole.core.fleet import REACH_WORDS, Model, Policy, Rack, Site
 from opsconsole.protocol import WORKER_PHASES, WORKER_STATES
 from opsconsole.tui.actions import registry
 from opsconsole.tui.looks import LOOKS
@@ -73,7 +73,7 @@ def test_the_fleet_file_is_valid_and_complete(tmp_path):
     assert set(content["nodes"][0]) == {field.name for field in fields(NodeSpec)} - {"name"} | {"hosts"}
     assert set(content["models"][0]) == {field.name for field in fields(Model)} - objective | {"objective"}
     assert set(content["models"][0]["objective"]) == objective
-    for table, kind in ((content["sites"][0], Site), (content["policy"], Policy), (content["router"], Router)):
+    for table, kind in ((content["sites"][0], Site), (content["racks"][0], Rack), (content["policy"], Policy), (content["router"], Router)):
         assert set(table) == {field.name for field in fields(kind)}
     assert set(content["plugins"]) == {"load"}
     registry(config.keys)

@@ -17,7 +17,7 @@ GOOD = """
 from opsconsole.hooks import Engine, Misfit, RouterKind, hookimpl
 OPSCONSOLE_API = 1
 SPEC = {"argv": ["serve", "{port}"], "env": {}, "ready_path": "/",
-        "drain_path": None, "metrics_path": "/m", "metrics": {}, "term_limit_s": 9}
+        "drain_path": None, "metrics_path": "/m", "metrics": {}, "term_limit_s": 9, "notifies": False}
 def spec(model):
     if model.checkpoint == "broken":
         raise KeyError("checkpoint")

@@ -46,7 +46,7 @@ class Fleet:
     def __init__(self, home: Path, count: int, environment: dict[str, str] | None = None) -> None:
         self.home, self.count = home, count
         self._environment = environment or {}
-        self._prefix = f"oc{os.getpid()}"
+        self._prefix = f"oc{os.getpid()}-"
         self._net = f"10.{100 + os.getpid() % 100}.{os.getpid() // 100 % 250}"
         self.backbone = f"{self._prefix}b"
         self.key = home / "operator"

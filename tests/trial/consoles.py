@@ -11,7 +11,7 @@ import numpy as np
 
 from opsconsole.control.wire import run_in, run_out
 from opsconsole.core import advance as production
-from opsconsole.core.fleet import LIVE, UNREACHABLE, Fleet, Model, Policy, Site
+from opsconsole.core.fleet import LIVE, UNREACHABLE, Fleet, Model, NodeFacts, Policy, Rack, Site
 from opsconsole.core.fleet import Worker as Seen
 from opsconsole.core.run import ENDED, UNDER_WAY, Begun, NotSent, RouterSaid, Run, RunOrder, Ticked, Told
 from opsconsole.core.steps import Plan, Step
@@ -20,17 +20,24 @@ from tests.trial.nodes import Broken, Node
 
 FLOOR = 2
 LAUNCHES_AT_ONCE = 2
-"""More would exceed the power budget below."""
+"""More would exceed the site's power budget below."""
 NODES = ("n1", "n2", "n3")
+RACKED, LAUNCHES_IN_RACK = ("n1", "n2"), 1
+"""The nodes of the rack that has a budget; more launches there at once would exceed it."""
 GPUS = 4
 ROUTER_FAILS = 0.04
 CRASHES = 0.01
 """How likely a console dies at each of the places where it may."""
-W_NOW, W_RISE = 12 * 400 * 1.2, 300 * 1.2
+PUE = 1.2
+W_NOW, W_RISE = 400, 300
+"""Of each GPU."""
 BASE = fleet_of(
     nodes=NODES, models=(Model("m", min_ready=FLOOR),), policy=Policy(max_unavailable=3),
-    sites=(Site("ams1", power_budget_kw=(W_NOW + (LAUNCHES_AT_ONCE + 0.5) * W_RISE) / 0.9 / 1000, pue=1.2),),
+    sites=(Site("ams1", power_budget_kw=(GPUS * len(NODES) * W_NOW + (LAUNCHES_AT_ONCE + 0.5) * W_RISE) * PUE / 0.9 / 1000, pue=PUE),),
+    racks=(Rack("r01", "ams1", (GPUS * len(RACKED) * W_NOW + (LAUNCHES_IN_RACK + 0.5) * W_RISE) / 0.9 / 1000),),
 )
+BASE = replace(BASE, roster=replace(BASE.roster, nodes=tuple(
+    NodeFacts(name, "ams1", "r01" if name in RACKED else "r02", "H100") for name in NODES)))
 
 
 class Crash(Exception):
@@ -163,8 +170,12 @@ class Console:
             raise Broken(f"G3: {step.text} begins before what it depends on is done")
         mine = _steps(self.runs.values(), "OPEN", "INTERRUPTED")
         sees_all = all(self.is_linked.values())
-        if step.order["op"] == "launch" and sees_all and sum(one.order["op"] == "launch" for one in mine) > LAUNCHES_AT_ONCE:
-            raise Broken("G2: more launches at once than the power budget takes")
+        launches = [one for one in mine if one.order["op"] == "launch"]
+        if step.order["op"] == "launch" and sees_all:
+            if len(launches) > LAUNCHES_AT_ONCE:
+                raise Broken("G2: more launches at once than the power budget of the site takes")
+            if step.node in RACKED and sum(one.node in RACKED for one in launches) > LAUNCHES_IN_RACK:
+                raise Broken("G2: more launches at once than the power budget of the rack takes")
         if step.order["op"] == "drain":
             leaving = {one.worker for one in mine if one.order["op"] == "drain"}
             ready = {one.name for seen in self.seen.values() for one in seen if one.state == "READY"}

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from opsconsole.core import advance, readiness
+from opsconsole.core import advance, power, readiness
 from tests.trial import consoles, trials
 from tests.trial.__main__ import main
 from tests.trial.trials import broken_at
@@ -25,7 +25,7 @@ def test_seeds_that_once_did_stay_whole(seed):
 
 
 def test_a_seed_is_one_history():
-    first, again = (trials.Trial(14) for _ in range(2))
+    first, again = (trials.Trial(27) for _ in range(2))
     first.run(), again.run()
     assert first.log == again.log and len(first.log) > 50
 
@@ -43,6 +43,12 @@ def test_it_bites_when_the_router_is_not_asked(monkeypatch):
 def test_it_bites_when_guards_are_not_asked_again(monkeypatch):
     monkeypatch.setattr(readiness, "step_refusal", lambda fleet, step, others, done: "")
     assert found("G2: ")
+
+
+def test_it_bites_when_racks_are_not_asked(monkeypatch):
+    feeds = power.feeds
+    monkeypatch.setattr(power, "feeds", lambda roster: tuple(feed for feed in feeds(roster) if feed in roster.sites))
+    assert found("power budget of the rack")
 
 
 def test_it_bites_when_a_failed_launch_counts_as_done(monkeypatch):

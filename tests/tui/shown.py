@@ -24,10 +24,16 @@ async def console(
     keys: dict[str, str] | None = None,
     late_s: float = 0.4,
     environ: dict[str, str] | None = None,
+    past: object | None = None,
+    stand_at: float | None = None,
+    is_replay: bool = False,
 ) -> AsyncIterator[tuple[ConsoleApp, Pilot, StandIn]]:
     session = StandIn(fleet)
     settings = Settings("prod-eu-1", environment, theme, keys or {})
-    app = ConsoleApp(session.attach, settings, read_only, wall=lambda: fleets.NOW + late_s, environ=environ or {})
+    app = ConsoleApp(
+        None if is_replay else session.attach, settings, read_only, wall=lambda: fleets.NOW + late_s, environ=environ or {},
+        open_past=(lambda: past) if past is not None else None, stand_at=stand_at,
+    )
     async with app.run_test(size=size) as pilot:
         await settled(pilot)
         yield app, pilot, session
@@ -37,7 +43,7 @@ async def settled(pilot: Pilot, rounds: int = 4) -> None:
     """Until what was asked for has been drawn."""
     for _ in range(rounds):
         await pilot.pause()
-    loading = [worker for worker in pilot.app.workers if worker.name == "_load"]
+    loading = [worker for worker in pilot.app.workers if worker.name in ("_load", "read")]
     if loading:
         await pilot.app.workers.wait_for_complete(loading)
     await pilot.pause()

@@ -14,7 +14,7 @@ from tests.tui.shown import console, press, text_of
 
 def test_ids_and_keys_are_given_once() -> None:
     assert len({action.id for action in ACTIONS}) == len(ACTIONS)
-    keys = [normal(key) for action in ACTIONS for key in action.keys]
+    keys = [(normal(key), action.when) for action in ACTIONS for key in action.keys]
     assert len(set(keys)) == len(keys)
     assert {action.group for action in ACTIONS} == set(GROUPS)
 
@@ -54,18 +54,19 @@ def test_read_only_drops_what_is_dangerous() -> None:
 
 
 async def test_every_action_is_in_help_and_does_something_where_it_is_bound() -> None:
-    async with console(fleets.alarm(), (120, 60)) as (app, pilot, _):
+    async with console(fleets.alarm(), (120, 90)) as (app, pilot, _):
         await press(pilot, "?")
         text = text_of(app)
         for action in app.actions:
             assert f"{action.name}" in text and shown(action.keys[0]) in text
         assert isinstance(app.screen.query_one(HelpBox), HelpBox)
         await press(pilot, "escape")
-        for screen in ("fleet", "node", "workers", "plans", "alarms"):
+        for screen in ("fleet", "node", "workers", "plans", "chart", "alarms"):
             app.open_view(screen)
             await pilot.pause()
             for action in app.actions:
-                if action.id in ("quit", "fleet", "node", "workers", "plans", "alarms", "open", "back") or screen not in action.screens:
+                views = ("quit", "fleet", "node", "workers", "plans", "chart", "alarms", "open", "back")
+                if action.id in views or screen not in action.screens:
                     continue
                 action.do(app.view)
                 await pilot.pause()

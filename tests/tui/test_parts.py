@@ -67,9 +67,11 @@ def test_a_gap_in_a_spark_stays_a_gap() -> None:
 
 
 def test_braille_joins_neighbours_and_leaves_gaps() -> None:
-    codes = raster(np.array([0.0, 100.0]), 1, 2, 0.0, 100.0)
+    line = np.array([0.0, 100.0])
+    codes = raster(line, line, 2, 0.0, 100.0)
     assert codes.shape == (2, 1) and codes.all()
-    gap = raster(np.array([50.0] * 4 + [np.nan] * 4), 4, 2, 0.0, 100.0)
+    line = np.array([50.0] * 4 + [np.nan] * 4)
+    gap = raster(line, line, 2, 0.0, 100.0)
     assert gap[:, :2].any() and not gap[:, 2:].any()
 
 

@@ -107,6 +107,13 @@ def test_a_key_that_others_could_read_proves_nothing(stock):
     assert stat.S_IMODE((stock / "key").stat().st_mode) == 0o600 and (stock / "key").read_bytes() != before
 
 
+def wait_until(holds):
+    give_up = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
+
+
 def test_who_waits_for_the_lock_finds_the_program_there(folder, stocked):
     key = digest(identity(CONFIG, SHAPES, LEADING))
     store, heard = ArtifactStore(folder), []
@@ -140,9 +147,31 @@ def test_who_needs_a_program_takes_the_cheapest_there_is_or_waits(stock):
     assert programs.pick(["prefill-8", "chunk-8"]) == "chunk-8"
     programs.prepare_rest(lambda: ready.append(len(programs.ready)))
     assert programs.pick(["decode-1x8"]) == "decode-1x8"
-    programs.stop()
-    assert ready == [2, 3]
+    wait_until(lambda: ready == [2, 3])
     assert programs.pick(["prefill-8", "chunk-8"]) == "prefill-8"
+    programs.stop()
+
+
+def test_a_warm_start_gets_what_serves_everything_and_the_rest_when_it_is_wished_for(folder):
+    shapes = Shapes(slots=4, max_len=8, prefill_lengths=(4, 8), attention_lengths=(4, 8), widths=(1, 4))
+    leading = (LEADING[0], empty_cache(CONFIG, 4, 8, np.float32), idle_state(4))
+    cold = Programs(CONFIG, shapes, leading, ArtifactStore(folder))
+    cold.prepare(cold.first())
+    cold.prepare_rest(lambda: None)
+    wait_until(lambda: cold.all_stored)
+    cold.stop()
+    assert sorted(cold.ready) == sorted(cold.names)
+
+    warm = Programs(CONFIG, shapes, leading, ArtifactStore(folder))
+    warm.prepare(warm.first())
+    warm.prepare_rest(lambda: None)
+    serving = ["prefill-4", "decode-1x4", "chunk-8", "decode-4x8", "prefill-8"]
+    wait_until(lambda: warm.ready == serving)
+    assert warm.pick(["decode-1x8", "decode-4x8"]) == "decode-4x8"
+    wait_until(lambda: warm.ready == [*serving, "decode-1x8"])
+    assert warm.pick(["decode-1x8", "decode-4x8"]) == "decode-1x8"
+    warm.stop()
+    assert "decode-4x4" not in warm.ready and warm.artifacts == "hit"
 
 
 def test_a_failure_beside_is_told_to_who_waits(stock, monkeypatch):

@@ -10,7 +10,7 @@ from opsconsole.tui.frame import GLYPHS, INKS
 from opsconsole.tui.paint import Row
 from opsconsole.tui.screens.modal import Box, Modal
 
-GROUPS = {"move": "MOVE", "look": "LOOK", "views": "VIEWS", "act": "ACT, always with a plan first", "help": "MORE"}
+GROUPS = {"move": "MOVE", "look": "LOOK", "views": "VIEWS", "act": "ACT, always with a plan first", "time": "TIME", "help": "MORE"}
 _STATES = {"ok": "well", "loading": "starting", "draining": "draining", "warn": "warning", "stale": "stale", "crit": "critical",
            "cordoned": "cordoned"}
 

@@ -32,12 +32,12 @@ class Entry:
     key: str = ""
 
 
-def entries(app: ConsoleApp, typed: str) -> list[Entry]:
-    """What fits what was typed so far, the closest first."""
+def entries(app: ConsoleApp, typed: str, listed: list[Entry] | None = None) -> list[Entry]:
+    """What fits what was typed so far, the closest first: of `listed`, else of all that can be done."""
     wanted = typed.strip().lower()
     words = wanted.split()
     found: list[tuple[int, int, Entry]] = []
-    for number, entry in enumerate(_all(app, words)):
+    for number, entry in enumerate(_all(app, words) if listed is None else listed):
         text = entry.text.lower()
         if all(word in text for word in words):
             found.append((0 if text.startswith(wanted) else 1, number, entry))
@@ -47,8 +47,9 @@ def entries(app: ConsoleApp, typed: str) -> list[Entry]:
 
 
 def _all(app: ConsoleApp, words: list[str]) -> Iterator[Entry]:
-    verbs = {action.id: action for action in app.actions}
-    for action in app.actions:
+    now = app.actions_now
+    verbs = {action.id: action for action in now}
+    for action in now:
         if action.id not in ("drain", "launch", "command") and app.view.view_name in action.screens:
             yield Entry(action.name, action.help, lambda action=action: action.do(app.view), action.key_shown)
     if "drain" in verbs:
@@ -144,14 +145,14 @@ _PLANNED = frozenset(("drain", "launch", "rebalance", "undo", *_OF_A_NAME))
 
 
 class PaletteBox(Box):
-    def __init__(self, typed: str) -> None:
+    def __init__(self, typed: str, listed: list[Entry] | None) -> None:
         super().__init__()
-        self.editor = Editor(typed)
+        self.editor, self.listed = Editor(typed), listed
         self.place = 0
         self.found: list[Entry] = []
 
     def search(self) -> None:
-        self.found = entries(self.app, self.editor.text)
+        self.found = entries(self.app, self.editor.text, self.listed)
         self.place = max(0, min(self.place, len(self.found) - 1))
 
     def content(self, width: int) -> list[Row]:
@@ -167,7 +168,7 @@ class PaletteBox(Box):
         if not self.found:
             lines.append(self.row().put("  nothing has that name", "dim"))
         lines += [self.row() for _ in range(room - max(1, len(self.found[top : top + room])))]
-        plans = bool(self.found) and self.found[self.place].text.split()[0] in _PLANNED
+        plans = self.listed is None and bool(self.found) and self.found[self.place].text.split()[0] in _PLANNED
         hint = "make a plan (nothing runs yet)" if plans else "do it"
         return [
             *lines,
@@ -198,9 +199,10 @@ class PaletteBox(Box):
 
 
 class PaletteScreen(Modal[None]):
-    def __init__(self, typed: str = "", after: str = "") -> None:
+    def __init__(self, typed: str = "", after: str = "", listed: list[Entry] | None = None) -> None:
+        """listed: what there is to choose from, when it is not everything that can be done."""
         super().__init__()
-        self.box = PaletteBox(typed)
+        self.box = PaletteBox(typed, listed)
         self.after = after
         """What is preferred at the end of an entry, as " on NODE"."""
 

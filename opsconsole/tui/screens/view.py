@@ -12,6 +12,8 @@ from opsconsole.core.steps import Intent
 from opsconsole.tui import asking
 from opsconsole.tui.frame import Frame
 from opsconsole.tui.pane import Pane
+from opsconsole.tui.subject import FLEET, Subject
+from opsconsole.tui.widgets.absence_notice import AbsenceNotice
 from opsconsole.tui.widgets.alarm_strip import AlarmStrip
 from opsconsole.tui.widgets.footer import Footer
 from opsconsole.tui.widgets.run_panel import RunPanel
@@ -27,12 +29,15 @@ WIDE_WIDTH, TALL_HEIGHT = 120, 34
 
 class View(Screen[None], inherit_bindings=False):
     view_name = ""
+    needs_moment = True
+    """Whether there is nothing to draw here where nothing was recorded."""
 
     def compose(self) -> ComposeResult:
         yield TopBar()
         yield AlarmStrip()
         with Vertical(id="body"):
             yield from self.compose_body()
+        yield AbsenceNotice()
         yield RunPanel()
         yield TimeBar()
         yield Footer()
@@ -62,8 +67,17 @@ class View(Screen[None], inherit_bindings=False):
         return self.is_mounted and bool(self.query(Pane))
 
     def show(self, frame: Frame | None) -> None:
+        self._show_time()
         for pane in self.panes():
             pane.show(frame)
+
+    def _show_time(self) -> None:
+        """Room for what the past needs: its time bar, and the words where there is nothing to draw."""
+        wanted = self.app.travel.is_on, self.needs_moment and self.app.travel.absence is not None
+        if self.is_composed and (self.has_class("past"), self.has_class("absent")) != wanted:
+            self.set_class(wanted[0], "past")
+            self.set_class(wanted[1], "absent")
+            self.show_run()
 
     def repaint(self, *kinds: type[Pane]) -> None:
         """Draw again all panes, or those of some kinds."""
@@ -146,6 +160,20 @@ class View(Screen[None], inherit_bindings=False):
             self.app.sight.marked ^= {name}
             self.move(1)
             self.repaint()
+
+    def zoom(self, closer: bool) -> None:
+        """A shorter or a longer span of time."""
+        if self.app.travel.is_on:
+            self.app.travel.zoom(closer)
+        else:
+            self.app.say("for the chart, and for the time bar of the past")
+
+    def open_chart(self) -> None:
+        self.app.open_chart(self.chart_subject(), self.view_name)
+
+    def chart_subject(self) -> Subject:
+        """What the cursor stands on."""
+        return Subject("node", node=self.app.sight.node) if self.app.sight.node else FLEET
 
     def chosen_name(self) -> str:
         """Node or worker that an action takes when nothing is marked; "" when there is none."""

@@ -6,6 +6,7 @@ from textual.app import ComposeResult
 
 from opsconsole.tui.frame import Frame
 from opsconsole.tui.screens.view import View
+from opsconsole.tui.subject import FLEET, Subject
 from opsconsole.tui.widgets.headlines import Headlines
 from opsconsole.tui.widgets.models_table import ModelsTable
 from opsconsole.tui.widgets.workers_table import WorkersTable
@@ -69,6 +70,12 @@ class WorkersScreen(View):
             self.repaint()
         elif not self.inside:
             super().back()
+
+    def chart_subject(self) -> Subject:
+        sight = self.app.sight
+        if self.inside and sight.worker:
+            return Subject("worker", name=sight.worker)
+        return Subject("model", name=sight.model) if sight.model else FLEET
 
     def chosen_name(self) -> str:
         return self.app.sight.worker

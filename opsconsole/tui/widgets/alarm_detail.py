@@ -56,7 +56,7 @@ class AlarmDetail(Pane):
 
     def _mend(self, alarm: Alarm) -> str:
         """The keys that open a plan, the best one first; a command where the console has none."""
-        by_id = {action.id: action for action in self.app.actions}
+        by_id = {action.id: action for action in self.app.actions_now}
         found = mends(self.frame.fleet, alarm)
         keys = [f"{by_id[mend.action].key_shown} {mend.command.removeprefix('opsconsole ').removesuffix(' --plan')}"
                 for mend in found if mend.action in by_id]

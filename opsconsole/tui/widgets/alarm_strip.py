@@ -17,7 +17,10 @@ class AlarmStrip(Pane):
     GROUND = "panel"
 
     def rows(self, width: int, height: int) -> list[Row]:
-        if self.app.link_trouble:
+        absence = self.app.travel.absence
+        if absence is not None:
+            return [self.row().put(" ◌ ", "info", True).column(f" {absence.words}", width - 3, "dim")]
+        if self.app.link_trouble and not self.app.travel.is_on:
             return [self.row().put(" ✖ ", "strong", True, "crit_ground").column("  " + self.app.link_trouble, width - 3, "strong")]
         if self.frame is None:
             return [self.row().put("  waiting for the first word of the collector", "dim")]

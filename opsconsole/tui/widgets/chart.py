@@ -1,81 +1,200 @@
-"""One GPU's metric over time as a braille line, over the band of the node's other GPUs: eight lines would be read by nobody."""
+"""The one chart: a braille line over the band of its peers, with limits, marks, a crosshair and an honest blank where nobody recorded."""
 
 from __future__ import annotations
 
+import math
 import time
+from dataclasses import dataclass
 
 import numpy as np
 
-from opsconsole.tui.paint import Row, buckets, title
+from opsconsole.core.wording import UNKNOWN, count_text
+from opsconsole.tui.curves import Curve
+from opsconsole.tui.paint import Row, scale_step, title
 from opsconsole.tui.pane import Pane
-from opsconsole.tui.past import TITLES, WINDOW_S, Past
 from opsconsole.tui.widgets.braille import BRAILLE, raster
 
 AXIS_CELLS = 7
+LABELS_APART = 5
+"""Lines between two labels of the axis, at least."""
+TIMES_APART = 14
+TIME_STEPS_S = (10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 3 * 3600, 6 * 3600, 12 * 3600, 86400, 2 * 86400, 7 * 86400)
+"""Between two times below the chart."""
+DAY_S = 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """axis: the values at the bottom and the top of the chart."""
+
+    curve: Curve
+    ink: str
+    axis: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Everything that is drawn. lines: the most important first; another axis than the first one's stands at the right."""
+
+    title: str
+    caption: str
+    start: float
+    until: float
+    lines: tuple[Line, ...]
+    band: Curve | None = None
+    limits: tuple[float, ...] = ()
+    readout: tuple[tuple[str, str], ...] = ()
+    """Words and their ink, on a line of their own; none: no such line."""
+    marks: tuple[tuple[float, str, str], ...] | None = None
+    """(epoch seconds, glyph, ink), on a line below the chart; None: no such line."""
+    cross: float | None = None
+    """Epoch seconds of the crosshair."""
+    blank: str = ""
+    """What stands in the middle where there is no line to draw."""
 
 
 class Chart(Pane):
-    past: Past | None = None
+    def picture(self) -> Picture | None:
+        """What is to be drawn; None: nothing is known of it yet."""
+        return None
 
     def rows(self, width: int, height: int) -> list[Row]:
-        past = self.past
-        if past is None or self.frame is None or past.node not in self.frame.roster.node_row:
+        picture = self.picture()
+        if picture is None:
             return [title(self.look, "CHART", width)]
-        gpu = min(self.sight.gpu, len(past.values) - 1)
-        head = title(self.look, TITLES[past.metric], width, self._caption(gpu), "dim")
-        plot_height = height - 2
-        if plot_height < 2 or gpu < 0:
-            return [head]
-        return [head, *self._plot(past, gpu, width - AXIS_CELLS, plot_height), self._times(past, width)]
+        head = [title(self.look, picture.title, width, picture.caption, "dim")]
+        if picture.readout:
+            head.append(self._readout(picture, width))
+        marks = picture.marks is not None and height >= 9
+        plot_height = height - len(head) - 1 - marks
+        if plot_height < 2 or not picture.lines:
+            return [*head, *([self.row().put("  " + picture.blank, "dim")] if picture.blank else [])]
+        right = AXIS_CELLS if self._second_axis(picture) else 0
+        room = width - AXIS_CELLS - right
+        below = [self._marks(picture, room)] if marks else []
+        return [*head, *self._plot(picture, room, plot_height), *below, self._times(picture, room)]
 
-    def _caption(self, gpu: int) -> str:
-        others = len(self.past.values) - 1
-        limit = self.past.limit(self.frame, gpu)
-        words = f"GPU {gpu}" + (f" against the other {others}" if others > 0 else "")
-        return words + (f" · limit {limit:.0f}" if limit else "") + " · m metric"
-
-    def _plot(self, past: Past, gpu: int, width: int, height: int) -> list[Row]:
-        low, high = past.bounds(self.frame)
-        codes = raster(past.values[gpu], width, height, low, high)
-        band = self._band(past, gpu, width, height, low, high)
-        limit = past.limit(self.frame, gpu)
-        limit_line = int((high - limit) * (height - 1e-9) / (high - low)) if limit is not None and low <= limit <= high else -1
-        labels = {0: high, height // 2: (low + high) / 2, height - 1: low}
-        hot = limit is not None and np.nan_to_num(past.values[gpu][-30:]).max() > limit
-        return [
-            self._line(y, codes[y].tolist(), band[y].tolist(), labels, y == limit_line, "warn" if hot else "accent") for y in range(height)
-        ]
-
-    def _line(self, y: int, codes: list[int], band: list[bool], labels: dict[int, float], is_limit: bool, ink: str) -> Row:
-        row = self.row()
-        row.put(f"{labels[y]:5.0f} " if y in labels else " " * 6, "dim").put("┤" if y in labels else "│", "line")
-        for code, inside in zip(codes, band, strict=False):
-            ground = "band" if inside else "ground"
-            if code:
-                row.put(BRAILLE[code], ink, True, ground)
-            elif is_limit:
-                row.put("╌", "crit", False, ground)
-            else:
-                row.put("░" if inside and self.look.is_native else " ", "faint", False, "ground" if self.look.is_native else ground)
+    def _readout(self, picture: Picture, width: int) -> Row:
+        row = self.row().put(" ")
+        for words, ink in picture.readout:
+            if row.used < width:
+                row.column(words, min(len(words), width - row.used), ink, ink != "dim")
         return row
 
-    def _band(self, past: Past, gpu: int, width: int, height: int, low: float, high: float) -> np.ndarray:
-        """(height, width) whether a cell lies between the lowest and the highest of the other GPUs."""
-        others = np.delete(past.values, gpu, axis=0)
-        if not len(others):
+    @staticmethod
+    def _second_axis(picture: Picture) -> Line | None:
+        return next((line for line in picture.lines[1:] if line.axis != picture.lines[0].axis), None)
+
+    def _plot(self, picture: Picture, width: int, height: int) -> list[Row]:
+        axis = picture.lines[0].axis
+        codes = [raster(*line.curve.columns(picture.start, picture.until, 2 * width), height, *line.axis) for line in picture.lines]
+        known = ~np.isnan(picture.lines[0].curve.columns(picture.start, picture.until, width)[0])
+        grid = _Grid(
+            codes, [line.ink for line in picture.lines], self._band(picture, width, height, axis),
+            {_line_of(limit, height, axis) for limit in picture.limits}, known, _column_of(picture.cross, picture, width),
+        )
+        second = self._second_axis(picture)
+        labels, others = _labels(height, axis), _labels(height, second.axis) if second else {}
+        rows = []
+        for y in range(height):
+            row = self.row().put(f"{labels.get(y, ''):>5} ", "dim").put("┤" if y in labels else "│", "line")
+            self._cells(row, grid, y, y == height - 1)
+            if second:
+                row.put("├" if y in others else "│", "line").put(f" {others.get(y, ''):<5}", second.ink)
+            rows.append(row)
+        if picture.blank:
+            words = f" {picture.blank} "
+            rows[height // 2] = self.row().to(AXIS_CELLS + max(0, (width - len(words)) // 2)).put(words, "strong")
+        return rows
+
+    def _cells(self, row: Row, grid: _Grid, y: int, is_lowest: bool) -> None:
+        native = self.look.is_native
+        band, is_limit = grid.band[y].tolist(), y in grid.limits
+        codes = [lines[y].tolist() for lines in grid.codes]
+        for x, inside in enumerate(band):
+            ground = "chosen" if x == grid.cross else ("band" if inside and not native else "ground")
+            lit = [place for place, line in enumerate(codes) if line[x]]
+            if lit:
+                dots = 0
+                for place in lit:
+                    dots |= codes[place][x]
+                row.put(BRAILLE[dots], grid.inks[lit[0]], not lit[0], ground)
+            elif x == grid.cross:
+                row.put("│", "strong", False, ground)
+            elif is_limit:
+                row.put("╌", "crit", False, ground)
+            elif is_lowest and not grid.known[x]:
+                row.put("┈", "faint", False, ground)
+            else:
+                row.put("░" if inside and native else " ", "faint", False, ground)
+
+    def _band(self, picture: Picture, width: int, height: int, axis: tuple[float, float]) -> np.ndarray:
+        """(height, width) whether a cell lies between the lowest and the highest of the others."""
+        if picture.band is None:
             return np.zeros((height, width), bool)
-        scale = (height - 1e-9) / (high - low)
-        top = np.floor((high - buckets(np.fmax.reduce(others), width)) * scale)
-        bottom = np.floor((high + buckets(-np.fmin.reduce(others), width)) * scale)
+        low, high = picture.band.columns(picture.start, picture.until, width)
+        scale = (height - 1e-9) / ((axis[1] - axis[0]) or 1.0)
+        top, bottom = np.floor((axis[1] - high) * scale), np.floor((axis[1] - low) * scale)
         line = np.arange(height)[:, None]
         with np.errstate(invalid="ignore"):
             return (line >= top) & (line <= bottom)
 
-    def _times(self, past: Past, width: int) -> Row:
-        row = self.row().to(AXIS_CELLS)
-        room = width - AXIS_CELLS
-        for part in range(5):
-            place = AXIS_CELLS + (room - 6) * part // 4
-            if place >= row.used:
-                row.to(place).put(time.strftime("%H:%M ", time.gmtime(past.until - WINDOW_S * (4 - part) / 4)), "dim")
+    def _marks(self, picture: Picture, width: int) -> Row:
+        row = self.row()
+        found = {_column_of(at, picture, width): (glyph, ink) for at, glyph, ink in picture.marks or ()}
+        for place in sorted(place for place in found if place is not None):
+            row.to(AXIS_CELLS + place).put(*found[place], True)
         return row
+
+    def _times(self, picture: Picture, width: int) -> Row:
+        """Round times, each under its column."""
+        row = self.row().to(AXIS_CELLS)
+        length_s = picture.until - picture.start
+        step_s = next((step_s for step_s in TIME_STEPS_S if length_s / step_s <= width / TIMES_APART), TIME_STEPS_S[-1])
+        form = "%H:%M:%S" if step_s < 60 else ("%H:%M" if length_s <= DAY_S else ("%d %b %H:%M" if step_s < DAY_S else "%d %b"))
+        for number in range(math.ceil(picture.start / step_s), math.floor(picture.until / step_s) + 1):
+            words = time.strftime(form, time.gmtime(number * step_s))
+            column = _column_of(number * step_s, picture, width) or 0
+            place = AXIS_CELLS + max(0, min(width - len(words), column - len(words) // 2))
+            if place >= row.used:
+                row.to(place).put(words + " ", "dim")
+        return row
+
+
+@dataclass(frozen=True, slots=True)
+class _Grid:
+    """codes: (height, width) of each line; band: (height, width); known: (width,) whether anything was recorded."""
+
+    codes: list[np.ndarray]
+    inks: list[str]
+    band: np.ndarray
+    limits: set[int]
+    known: np.ndarray
+    cross: int | None
+
+
+def _line_of(value: float, height: int, axis: tuple[float, float]) -> int:
+    low, high = axis
+    return int((high - value) * (height - 1e-9) / ((high - low) or 1.0)) if low - 1e-9 <= value <= high + 1e-9 else -1
+
+
+def _column_of(moment: float | None, picture: Picture, width: int) -> int | None:
+    if moment is None or not picture.start <= moment <= picture.until:
+        return None
+    return min(width - 1, int((moment - picture.start) * width / (picture.until - picture.start)))
+
+
+def _labels(height: int, axis: tuple[float, float]) -> dict[int, str]:
+    """Line -> label: the round values of the axis, as many as there is room for."""
+    low, high = axis
+    step = scale_step(low, high, max(1, min(6, height // LABELS_APART)))
+    digits = 0 if step >= 1 else (1 if step >= 0.1 else 2)
+    ticks = [step * number for number in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
+    return {min(height - 1, max(0, _line_of(tick, height, axis))): axis_text(tick, digits) for tick in ticks}
+
+
+def axis_text(value: float, digits: int = 0) -> str:
+    """A value in at most five cells."""
+    if value != value:
+        return UNKNOWN
+    return f"{value:.{digits}f}" if abs(value) < 10_000 and len(f"{value:.{digits}f}") <= 5 else count_text(value)

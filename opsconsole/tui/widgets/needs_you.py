@@ -67,6 +67,6 @@ class NeedsYou(Pane):
         return " · ".join(part for part in (node.site, node.rack, node.chip, *models) if part)
 
     def _helps(self, alarm: Alarm) -> list[str]:
-        by_id = {action.id: action for action in self.app.actions}
+        by_id = {action.id: action for action in self.app.actions_now}
         wanted = [mend.action for mend in mends(self.frame.fleet, alarm) if mend.action] or (["open"] if alarm.node else [])
         return [f"{by_id[name].key_shown} {by_id[name].name}" for name in wanted if name in by_id]

@@ -26,10 +26,14 @@ class RunsTable(Pane):
         counts = (f"{waiting} interrupted" if waiting else "", f"{live} under way" if live else "", f"{len(acting.runs)} in all")
         lines = [title(self.look, "PLANS", width, " · ".join(filter(None, counts)), "warn" if waiting else "dim", indent=1)]
         lines.append(columns(self.row(), fields[:-1]).put("PLAN", "dim"))
-        if acting.trouble:
+        travel = self.app.travel
+        if not travel.has_live:
+            lines.append(self.row().put("  the history keeps no plans: marks in the time bar tell what was done", "dim"))
+        elif acting.trouble:
             lines.append(self.row().put(" ◌ ", "info").column(f"the runs are not known now: {acting.trouble}", width - 3, "dim"))
         elif not acting.runs:
-            lines.append(self.row().put("  nothing was done yet: D, L or R on the fleet opens a plan", "dim"))
+            hint = "nothing had been done yet" if travel.is_on else "nothing was done yet: D, L or R on the fleet opens a plan"
+            lines.append(self.row().put("  " + hint, "dim"))
         chosen = self.screen.chosen()
         page = max(1, height - len(lines))
         place = acting.runs.index(chosen) if chosen in acting.runs else 0

@@ -45,5 +45,5 @@ def spec_of(model: Model) -> dict[str, Any]:
         argv += ["--gpu-memory-utilization", f"{MEMORY_SHARE * model.gpu_share:.3f}"]
     return {
         "argv": argv, "env": {}, "ready_path": "/health", "drain_path": None, "metrics_path": "/metrics", "metrics": METRICS,
-        "term_limit_s": float(TERM_LIMIT_S),
+        "term_limit_s": float(TERM_LIMIT_S), "notifies": False,
     }

@@ -1,0 +1,76 @@
+"""A part of the fleet that may leave the house: some of its nodes only, without addresses, secrets and, if asked, people."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+
+import msgspec
+import numpy as np
+
+from opsconsole.core.fleet import Fleet, Roster
+from opsconsole.core.scrub import REDACTED, Scrubber
+
+
+def of_nodes(fleet: Fleet, names: Collection[str]) -> Fleet:
+    """The fleet as if it had the named nodes only. Its trend and router stay those of the whole: they belong to no node."""
+    rows = [row for row, node in enumerate(fleet.roster.nodes) if node.name in names]
+    gpus = np.flatnonzero(np.isin(fleet.roster.gpu_node, rows))
+    place_of = {row: place for place, row in enumerate(rows)}
+    gpu_place = {int(gpu): place for place, gpu in enumerate(gpus.tolist())}
+    return replace(
+        fleet, roster=_roster_of(fleet.roster, rows, gpus), reach=fleet.reach[rows], cause=tuple(fleet.cause[row] for row in rows),
+        sampled_mono=fleet.sampled_mono[rows], clock_offset_s=fleet.clock_offset_s[rows],
+        node_values=fleet.node_values[:, rows], gpu_values=fleet.gpu_values[:, gpus],
+        gpu_errors={gpu_place[gpu]: text for gpu, text in fleet.gpu_errors.items() if gpu in gpu_place},
+        workers=tuple(worker for worker in fleet.workers if worker.node in names),
+        processes={place_of[row]: found for row, found in fleet.processes.items() if row in place_of},
+        cordons={place_of[row]: cordon for row, cordon in fleet.cordons.items() if row in place_of},
+        alarms=tuple(alarm for alarm in fleet.alarms if alarm.node in names or not alarm.node),
+    )
+
+
+def _roster_of(roster: Roster, rows: list[int], gpus: np.ndarray) -> Roster:
+    counts = np.diff(roster.gpu_start)[rows]
+    return replace(
+        roster, nodes=tuple(roster.nodes[row] for row in rows), gpu_start=np.concatenate(([0], np.cumsum(counts))).astype(np.int64),
+        gpu_uuid=tuple(roster.gpu_uuid[gpu] for gpu in gpus.tolist()), gpu_name=tuple(roster.gpu_name[gpu] for gpu in gpus.tolist()),
+        gpu_index=roster.gpu_index[gpus], gpu_facts=roster.gpu_facts[:, gpus],
+    )
+
+
+def scrubbed(fleet: Fleet, scrubber: Scrubber, roster: Roster | None = None) -> Fleet:
+    """The fleet for a stranger. roster: the scrubbed one, where it has been made already (fleets share theirs)."""
+    text = scrubber.text
+    return replace(
+        fleet, roster=scrubbed_roster(fleet.roster, scrubber) if roster is None else roster, cause=tuple(map(text, fleet.cause)),
+        gpu_errors={gpu: text(said) for gpu, said in fleet.gpu_errors.items()},
+        workers=tuple(
+            msgspec.structs.replace(worker, reason=text(worker.reason), checkpoint=text(worker.checkpoint)) for worker in fleet.workers
+        ),
+        processes={
+            row: tuple(msgspec.structs.replace(process, name=_process(process.name, scrubber)) for process in found)
+            for row, found in fleet.processes.items()
+        },
+        cordons={
+            row: msgspec.structs.replace(cordon, reason=scrubber.typed(cordon.reason), actor=scrubber.person(cordon.actor))
+            for row, cordon in fleet.cordons.items()
+        },
+        router_cause=text(fleet.router_cause), history_cause=text(fleet.history_cause),
+        alarms=tuple(replace(alarm, text=text(alarm.text), detail=text(alarm.detail)) for alarm in fleet.alarms),
+    )
+
+
+def scrubbed_roster(roster: Roster, scrubber: Scrubber) -> Roster:
+    """Without the addresses, host names and boot ids of nodes; their names, sites and chips stay, or nothing could be told any more."""
+    nodes = tuple(
+        replace(node, address="", hostname="", boot_id="", gpu_error=scrubber.text(node.gpu_error)) for node in roster.nodes
+    )
+    return replace(
+        roster, nodes=nodes, models=tuple(replace(model, checkpoint=scrubber.text(model.checkpoint)) for model in roster.models),
+    )
+
+
+def _process(name: str, scrubber: Scrubber) -> str:
+    """The name of a program may hold a home directory."""
+    return REDACTED if scrubber.hides_people else scrubber.text(name)

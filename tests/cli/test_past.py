@@ -1,0 +1,83 @@
+"""The listings at a past second: the same output from the same kind of value, honest about gaps and about what is not kept."""
+
+import json
+
+import pytest
+
+from opsconsole.core.as_json import at_text, gpus_json, models_json, nodes_json, sites_json, status_json, workers_json
+from tests.history.recorded import GAP_S
+
+AS_JSON = {"nodes": nodes_json, "gpus": gpus_json, "workers": workers_json, "models": models_json, "sites": sites_json}
+
+
+def close(one, other):
+    """To the digits that history keeps: 1 W, 0.1 tokens/s, 1 °C and so on."""
+    return one == other or isinstance(one, (int, float)) and abs(one - other) <= 0.5 + 1e-3 * abs(other)
+
+
+@pytest.mark.parametrize("kind", AS_JSON)
+def test_a_listing_of_a_past_second_is_that_of_its_fleet(opsconsole, recorded, kind):
+    at = recorded.start + 45
+    code, out, err = opsconsole(*recorded.options, kind, "--at", at_text(at), "--json")
+    then = recorded.fleets[at]
+    assert (code, err) == (0, f"opsconsole: as it was at {at_text(at)}\n")
+    value = json.loads(out)
+    assert value["at"] == at_text(at)
+    for found, expected in zip(value[kind], json.loads(json.dumps(AS_JSON[kind](then))), strict=True):
+        assert found.keys() == expected.keys()
+        for name in set(found) - {"energy_j", "age_s"}:
+            assert close(found[name], expected[name]), (kind, name)
+
+
+def test_status_of_a_past_second(opsconsole, recorded):
+    at = recorded.start + 115
+    code, out, err = opsconsole(*recorded.options, "status", "--at", at_text(at), "--json")
+    found, expected = json.loads(out), json.loads(json.dumps(status_json(recorded.fleets[at])))
+    assert code == 3 and "1 of 3 nodes did not answer: n3 (UNREACHABLE)" in err
+    assert (found["nodes_answering"], found["reach"], found["alarms"]) == (2, expected["reach"], expected["alarms"])
+
+
+def test_filters_and_the_table_for_people_work_in_the_past(opsconsole, recorded):
+    at = at_text(recorded.start + 50)
+    _, out, _ = opsconsole(*recorded.options, "gpus", "--at", at, "--filter", "temp_c>90")
+    assert len(out.splitlines()) == 2 and "n2" in out and " 91 " in out
+    _, out, _ = opsconsole(*recorded.options, "nodes", "--at", at, "--site", "fra2", "--json")
+    assert {row["site"] for row in json.loads(out)["nodes"]} == {"fra2"}
+    code, _, err = opsconsole(*recorded.options, "nodes", "--at", at, "--site", "zz")
+    assert code == 2 and "there is no site 'zz'" in err
+
+
+def test_in_a_gap_the_second_before_it_is_shown_and_said(opsconsole, recorded):
+    last, first = recorded.gap
+    code, out, err = opsconsole(*recorded.options, "nodes", "--at", at_text(last + 30), "--json")
+    assert json.loads(out)["at"] == at_text(last)
+    assert err.splitlines()[0] == (
+        f"opsconsole: nobody recorded between {at_text(last)} and {at_text(first)}; this is the second {at_text(last)}, 30 s before"
+    )
+
+
+def test_after_the_end_it_is_said_since_when_nobody_records(opsconsole, recorded):
+    _, out, err = opsconsole(*recorded.options, "nodes", "--at", "now", "--json")
+    assert json.loads(out)["at"] == at_text(recorded.gap[1] + 59) and "nobody has recorded since" in err
+
+
+@pytest.mark.parametrize("arguments, code, words", [
+    (("--at", "2001-02-03"), 1, "nothing is kept of 2001-02-0"), (("--at", "2101-02-03"), 2, "lies in the future"),
+    (("--at", "soon"), 2, "is no time"), (("--at", "1m", "--watch"), 2, "choose one"), (("--file", "x", "--watch"), 2, "choose one"),
+])
+def test_moments_that_cannot_be_shown(opsconsole, recorded, arguments, code, words):
+    found, out, err = opsconsole(*recorded.options, "nodes", *arguments)
+    assert (found, out) == (code, "") and words in err
+
+
+def test_before_the_beginning_the_span_that_is_kept_is_told(opsconsole, recorded):
+    err = opsconsole(*recorded.options, "nodes", "--at", "2001-02-03")[2]
+    assert f"the history goes from {at_text(recorded.start)} to {at_text(recorded.gap[1] + 59)}" in err
+
+
+def test_no_collector_is_started_for_the_past(opsconsole, recorded):
+    before = sorted(path.name for path in recorded.file.parent.iterdir())
+    opsconsole(*recorded.options, "nodes", "--at", at_text(recorded.start + 9))
+    assert sorted(path.name for path in recorded.file.parent.iterdir()) == before
+    assert not {"collector.sock", "collector.lock", "collector.log"} & set(before)
+    assert recorded.gap[1] - recorded.gap[0] == GAP_S + 1
