@@ -130,7 +130,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("slower", ("-",), "slower", "play slower", "time", lambda view: view.app.travel.change_speed(-1), when="past"),
     Action("event-back", (",",), "event back", "to the alarm or action before", "time", lambda view: view.app.travel.next_event(-1)),
     Action("event-on", (".",), "event on", "to the next alarm or action", "time", lambda view: view.app.travel.next_event(1)),
-    Action("time", ("t",), "time", "to a time: 03:12, -20m, an ISO time", "time", lambda view: view.app.open_time_prompt(), footer=14),
+    Action("time", ("t",), "time", "to a time: 03:12, -20m, an ISO time", "time", lambda view: view.app.travel.ask(), footer=14),
     Action("live", ("escape",), "live", "back to now", "time", lambda view: view.app.travel.leave(), footer=2, when="past"),
     Action("drain", ("D",), "drain", "take what is chosen out, no request is lost", "act", asking.drain, True, LOOKING, 5),
     Action("launch", ("L",), "launch", "start workers of a model", "act", asking.launch, True, footer=6),

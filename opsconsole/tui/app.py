@@ -29,7 +29,6 @@ from opsconsole.tui.messages import FleetChanged
 from opsconsole.tui.screens.fleet import FleetScreen
 from opsconsole.tui.screens.view import View
 from opsconsole.tui.sight import Sight
-from opsconsole.tui.subject import Subject
 from opsconsole.tui.travel import Travel
 from opsconsole.tui.widgets.alarm_strip import AlarmStrip
 from opsconsole.tui.widgets.footer import Footer
@@ -87,6 +86,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         """Why there is no session, "" while there is one or it is being opened."""
         self.notice = ""
         """What is to be said just now, in place of the keys."""
+        self._forgetting: Any = None
         self.acting = Acting(self)
         self.foresight = Foresight(self, learn)
         self._late: Fleet | None = None
@@ -182,7 +182,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
     def moved(self) -> None:
         """Another moment is wanted, or more is known of the time around it."""
         if self.view is not None and self.view.is_composed:
-            self.view.repaint(TopBar, TimeBar, StatusLine, Footer)
+            self.view.repaint(TopBar, TimeBar, StatusLine)
 
     def tick(self) -> None:
         """What moves without a new fleet: the clock, the age of what is shown, and the runs."""
@@ -228,8 +228,9 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self.notice = words
         if self.view is not None:
             self.view.repaint(Footer)
-        if words:
-            self.set_timer(NOTICE_S, lambda: self.say("") if self.notice == words else None)
+        if self._forgetting is not None:
+            self._forgetting.stop()
+        self._forgetting = self.set_timer(NOTICE_S, lambda: self.say("")) if words else None
 
     def _fatal_error(self) -> None:
         """A fault of ours ends the screen with a plain trace: Textual's own would print local variables, and with them what nodes said."""
@@ -291,17 +292,6 @@ class ConsoleApp(App[int], inherit_bindings=False):
         from opsconsole.tui.screens.filter_prompt import FilterPrompt
 
         self.push_screen(FilterPrompt(self.sight.filter.text))
-
-    def open_time_prompt(self) -> None:
-        from opsconsole.tui.screens.time_prompt import TimePrompt
-
-        if self.travel.open():
-            self.push_screen(TimePrompt())
-
-    def open_chart(self, subject: Subject, came_from: str) -> None:
-        """Chart what is chosen on a screen."""
-        self.get_screen("chart").begin(subject, came_from)  # type: ignore[attr-defined]
-        self.open_view("chart")
 
     def open_help(self) -> None:
         from opsconsole.tui.screens.help import HelpScreen

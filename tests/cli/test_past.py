@@ -85,7 +85,14 @@ def test_moments_that_cannot_be_shown(opsconsole, recorded, arguments, code, wor
 
 def test_before_the_beginning_the_span_that_is_kept_is_told(opsconsole, recorded):
     err = opsconsole(*recorded.options, "nodes", "--at", "2001-02-03")[2]
-    assert f"the history goes from {at_text(recorded.start)} to {at_text(recorded.gap[1] + 59)}" in err
+    assert f"seconds are kept from {at_text(recorded.start)} to {at_text(recorded.gap[1] + 59)}" in err
+
+
+def test_few_points_keep_the_peak(opsconsole, recorded):
+    span = ("--since", at_text(recorded.start), "--until", at_text(recorded.start + 119))
+    _, out, _ = opsconsole(*recorded.options, "history", "gpu.temp_c", "--node", "n2", "--gpu", "3", "--points", "6", "--json", *span)
+    values = json.loads(out)["values"]
+    assert len(values) <= 6 and max(values) == 91
 
 
 def test_no_collector_is_started_for_the_past(opsconsole, recorded):
