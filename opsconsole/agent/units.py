@@ -74,11 +74,12 @@ def start_unit(records, record, argv, variables, term_limit_s, notifies):
     argv = [text.replace("$", "$$") for text in argv]  # systemd would put variables in
     done = subprocess.run([*command, "--", *argv], stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT_S, check=False)
     if done.returncode:
-        raise OSError("systemd-run: %s" % done.stderr.decode("utf-8", "replace")[:300])
+        raise OSError("systemd-run: %s" % done.stderr.decode("utf-8", "replace").strip()[:300])
     record.pid, record.start_time = _first_process(record)
     if not record.start_time:
+        code = exit_code(show(record))
         stop_unit(record)
-        raise OSError("crash loop: %s ended at once, each time it was started" % name)
+        raise OSError("crash loop: %s ended at once, each time it was started, exit code %s" % (name, code))
     return record
 
 

@@ -62,7 +62,9 @@ def _wanted(
     for kind in dict.fromkeys(metric.kind for metric in metrics):
         chosen[kind] = tuple(metric.column for metric in metrics if metric.kind == kind)
     if not chosen and ending in (".db", ".sqlite"):
-        chosen = {kind: archive.columns_of(kind) for kind in archive.KINDS}
+        chosen = {kind: archive.columns_of(kind) for kind in archive.KINDS if node is None or archive.is_of_nodes(kind)}
+    if node is not None and (none := [kind for kind in chosen if not archive.is_of_nodes(kind)]):
+        raise CommandError(f"--node chooses among things of nodes, and a {none[0]} is of none; leave it out", Exit.USAGE)
     if len(chosen) != 1 and ending in (".csv", ".parquet"):
         words = f"a {ending} file holds one kind of rows"
         raise CommandError(f"{words}: name it with --kind or --series, or write a .db, which holds all", Exit.USAGE)

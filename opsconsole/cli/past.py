@@ -89,7 +89,8 @@ def _check(wanted: float, span: tuple[float, float], at: str | None) -> None:
     if wanted > time.time() + 1.0:
         raise CommandError(f"--at {at} lies in the future; what will be is told by forecasts, not by history", Exit.USAGE)
     if wanted < span[0]:
-        raise CommandError(f"nothing is kept of {at_text(wanted)}; the history goes from {at_text(span[0])} to {at_text(span[1])}")
+        kept = f"seconds are kept from {at_text(span[0])} to {at_text(span[1])}"
+        raise CommandError(f"nothing is kept of {at_text(wanted)}: {kept}; `opsconsole history` may reach further back, in minutes")
 
 
 def _tell_which(reader: Reader, wanted: float, shown: float, span: tuple[float, float]) -> None:

@@ -31,7 +31,7 @@ def table_name(kind: str) -> str:
 
 def rows_of(reader: Reader, wanted: Wanted) -> tuple[Sequence[str], Iterator[Block]]:
     """The columns of a kind and its rows."""
-    found = event_blocks(reader, wanted.since, wanted.until) if wanted.kind == "event" else blocks(reader, wanted)
+    found = event_blocks(reader, wanted) if wanted.kind == "event" else blocks(reader, wanted)
     return wanted.names, found
 
 
@@ -70,7 +70,8 @@ def write_sqlite(path: Path, tables: Iterable[tuple[str, Sequence[str], Iterator
 
 
 def _fill(db: sqlite3.Connection, table: str, names: Sequence[str], found: Iterable[Block]) -> int:
-    kinds = {name: "text" if name in WORDS else "integer" if name in WHOLE else "real" for name in names}
+    # whole seconds are stored as such, an event's part of a second stays
+    kinds = {name: "text" if name in WORDS else "integer" if name in WHOLE or name == "at" else "real" for name in names}
     columns = ", ".join(f'"{name}" {kinds[name]}' for name in names)
     db.execute(f"create table {table} ({columns}, time text generated always as (datetime(at, 'unixepoch')) virtual)")
     insert = f"insert into {table} values ({', '.join('?' * len(names))})"

@@ -132,8 +132,16 @@ def identities(reader: Reader, kind: str, entities: Sequence[str], at: float) ->
     return found
 
 
-def event_blocks(reader: Reader, since: float, until: float) -> Iterator[Block]:
-    """What happened in a span, in the order of time, by EVENT_COLUMNS."""
-    marks = reader.marks(since, until, 1_000_000)
+def is_of_nodes(kind: str) -> bool:
+    """Whether each row of a kind belongs to a node (an event may)."""
+    return kind == "event" or "node" in IDENTITY[kind]
+
+
+def event_blocks(reader: Reader, wanted: Wanted) -> Iterator[Block]:
+    """What happened in a span, in the order of time, by EVENT_COLUMNS: all of it, or what happened to a node and its workers."""
+    marks = reader.marks(wanted.since, wanted.until, 1_000_000)
+    if wanted.node is not None:
+        subjects = {wanted.node} | {name for name, (_, node, _) in reader.workers_known().items() if node == wanted.node}
+        marks = [mark for mark in marks if mark.subject in subjects]
     if marks:
         yield {name: np.array([getattr(mark, name) for mark in marks], float if name == "at" else object) for name in EVENT_COLUMNS}

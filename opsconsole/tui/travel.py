@@ -46,6 +46,7 @@ class Travel:
         self.window_s = 3600.0
         self.is_playing = False
         self._exact, self._beat = 0.0, 0.0
+        self._bars_are_called = False
         self._timer: Any = None
         self._bar_asked: tuple[float, float, float] = (0.0, 0.0, 0.0)
         self._moments: Newest[float] = Newest(app.run_worker, self._read)
@@ -109,8 +110,13 @@ class Travel:
         is_late = self._moments.is_busy  # then the bars move at once, the rest follows; else all of it comes in a moment
         self._moments.want(self.moment)
         self._want_bar()
-        if is_late:
-            self.app.moved()
+        if is_late and not self._bars_are_called:
+            self._bars_are_called = True
+            self.app.call_later(self._move_bars)  # behind all keys that wait
+
+    def _move_bars(self) -> None:
+        self._bars_are_called = False
+        self.app.moved()
 
     def step(self, seconds: float) -> None:
         """So far on, or back; out of a gap to its nearer end."""

@@ -9,6 +9,7 @@ import pytest
 from tests.agent.agent_process import ROOT
 from tests.agent.ordering import drain, launch, order
 from tests.agent.systemd_node import HERE, PYTHON, CannotBoot, SystemdNode, why_not
+from tests.agent.test_engines import spec
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
 POST = "import sys, urllib.request; urllib.request.urlopen(sys.argv[1], data=b'', timeout=10)"
@@ -102,6 +103,11 @@ def test_one_that_crashes_at_once_is_given_up_after_three_starts_with_its_last_l
     assert not answer["ok"] and "crash loop" in answer["text"] and "RESOURCE_EXHAUSTED" in answer["text"]
     assert "\x1b" not in answer["text"]
     assert node.show("opsworker-crash", "ActiveState", "SubState")[0] in ("failed", "inactive")
+
+
+def test_an_engine_whose_program_is_not_there_is_named(node, login):
+    answer = launch(login(), worker="absent", engine="other", engine_spec=spec(argv=["/nowhere/serve"]), gpus=[7])
+    assert not answer["ok"] and "Failed to find executable /nowhere/serve" in answer["text"], answer
 
 
 def test_a_stop_proves_the_control_group_empty_of_what_left_the_session_too(node, login):

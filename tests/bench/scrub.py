@@ -42,7 +42,7 @@ def record(path: Path, nodes: int, gpus: int) -> None:
 
 
 def scrub(terminal: int, steps_a_second: float, seconds: float) -> tuple[int, int, int]:
-    """Press step keys at that rate; (keys pressed, frames drawn, bytes drawn)."""
+    """Press step keys at that rate; (keys pressed, moments drawn, bytes drawn)."""
     began, pressed, frames, size = time.monotonic(), 0, 0, 0
     while (passed := time.monotonic() - began) < seconds:
         if pressed < passed * steps_a_second:
@@ -51,7 +51,7 @@ def scrub(terminal: int, steps_a_second: float, seconds: float) -> tuple[int, in
         if select.select([terminal], [], [], 0.002)[0]:
             drawn = os.read(terminal, 1 << 20)
             size += len(drawn)
-            frames += b" UTC" in drawn  # the clock of the banner
+            frames += drawn.count(b" UTC")  # the clock of the banner changes with every second that is drawn
     return pressed, frames, size
 
 
@@ -68,7 +68,7 @@ def measured(path: Path, keys: bytes, steps_a_second: float) -> str:
     with contextlib.suppress(OSError):  # the screen has closed its end
         read_for(terminal, 1.0)
     process.wait(10)
-    return (f"{pressed / TRIED_S:.0f} steps/s, {frames / TRIED_S:.0f} frames/s drawn, {share:.1%} of a core, "
+    return (f"{pressed / TRIED_S:.0f} steps/s, {frames / TRIED_S:.0f} moments/s drawn, {share:.1%} of a core, "
             f"{size / TRIED_S / 1000:.0f} kB/s to the terminal, {memory:.0f} MiB")
 
 

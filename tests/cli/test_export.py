@@ -67,6 +67,17 @@ def test_a_plain_sqlite_file_of_all_kinds(opsconsole, recorded, tmp_path):
     assert err == f"opsconsole: {sum(count.values())} rows\n"
 
 
+def test_of_one_node_there_is_only_what_is_of_it(opsconsole, recorded, tmp_path):
+    path = tmp_path / "n3.db"
+    assert opsconsole(*recorded.options, "export", str(path), "--node", "n3", *WHOLE)[0] == 0
+    with sqlite3.connect(path) as db:
+        assert {name for (name,) in db.execute("select name from sqlite_master where type = 'table'")} == {
+            "gpu_samples", "node_samples", "worker_samples", "events",
+        }
+        assert db.execute("select distinct node from worker_samples").fetchall() == [("n3",)]
+        assert db.execute("select distinct subject from events").fetchall() == [("n3",)]
+
+
 def test_parquet(opsconsole, recorded, tmp_path):
     duckdb = pytest.importorskip("duckdb")
     path = tmp_path / "x.parquet"
@@ -96,7 +107,7 @@ def test_nothing_is_written_over_without_force(opsconsole, recorded, tmp_path):
     (("x.xls",), "the ending of the name tells the form"), (("x.csv",), "holds one kind of rows"),
     (("x.csv", "--kind", "moon"), "there is no kind 'moon'"), (("x.csv", "--series", "gpu.heat"), "there is no series `gpu.heat`"),
     (("x.csv", "--kind", "gpu", "--kind", "node"), "holds one kind of rows"), (("x.db", "--step", "100ms"), "at least 1s"),
-    (("x.db", "--since", "1m", "--until", "2m"), "is not before"),
+    (("x.db", "--since", "1m", "--until", "2m"), "is not before"), (("x.csv", "--kind", "site", "--node", "n1"), "a site is of none"),
 ])
 def test_wrong_usage(opsconsole, recorded, tmp_path, monkeypatch, arguments, words):
     monkeypatch.chdir(tmp_path)

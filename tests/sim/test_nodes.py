@@ -12,7 +12,7 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from opsconsole.sim.leftovers import boot_id, end_workers, start_time
+from opsconsole.sim.leftovers import boot_id, end_workers, record_of, start_time
 
 PLAN = {"seed": 3, "nodes": [
     {"name": "a0", "chip": "H100", "gpus": 4, "site": "x"},
@@ -132,6 +132,25 @@ async def test_a_cut_node_is_gone_and_comes_back_at_its_port(nodes):
     await eventually(refused)
     async with nodes.connect("b0") as other:
         assert (await other.run("echo fine")).stdout == "fine\n"
+    nodes.suffer({})
+    async with await eventually(lambda: nodes.connect("a0")) as again:
+        assert (await again.run("echo back")).stdout == "back\n"
+
+
+async def test_a_dark_node_is_cut_and_its_workers_are_killed(nodes):
+    child = await asyncio.create_subprocess_exec("sleep", "60", start_new_session=True)
+    records = nodes.directory / "a0/.opsconsole/workers"
+    records.mkdir(parents=True)
+    (records / "w.json").write_text(json.dumps(record_of(child.pid)))
+    nodes.suffer({"dark": ["a0"]})
+    async with asyncio.timeout(5):
+        assert await child.wait() == -9
+
+    async def refused():
+        with pytest.raises(OSError):
+            await nodes.connect("a0")
+
+    await eventually(refused)
     nodes.suffer({})
     async with await eventually(lambda: nodes.connect("a0")) as again:
         assert (await again.run("echo back")).stdout == "back\n"
