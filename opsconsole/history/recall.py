@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, get_type_hints
 
 import msgspec
@@ -96,7 +97,8 @@ class Recall:
         measured = [[None if value != value else value for value in row] for row in columns.T.tolist()]
         for row, odd in picture["odd"].items():
             measured[row] = odd
-        return tuple(_worker(names, steady, values) for steady, values in zip(rows, measured, strict=True))
+        make = _maker(names)
+        return tuple(make(steady, values) for steady, values in zip(rows, measured, strict=True))
 
     def _trends(self, length: int, headlines: np.ndarray) -> dict[str, Any]:
         length = min(length, TREND_LENGTH, headlines.shape[1])
@@ -126,11 +128,24 @@ def _table(kind: str, columns: tuple[str, ...], numbers: Numbers, slots: np.ndar
     return table
 
 
-def _worker(names: list[str], steady: list[Any], numbers: list[float | None]) -> Worker:
-    told = dict(zip(names, steady, strict=True))
-    told["gpus"] = tuple(told["gpus"])
-    known = {name: told[name] for name in told if name in Worker.__struct_fields__}
-    return Worker(**{**dict(zip(WORKER_NUMBERS, numbers, strict=True)), **known})
+def _maker(names: list[str]) -> Callable[[list[Any], list[float | None]], Worker]:
+    """Makes a worker of its steady fields, called `names`, and its numbers; what neither tells stays at its default.
+
+    By the places of fields: thousands of workers are made for one moment.
+    """
+    nobody = [getattr(Worker("", ""), name) for name in Worker.__struct_fields__]
+    places = {name: place for place, name in enumerate((*WORKER_NUMBERS, *names))}  # a steady number wins: the last one of a name
+    width, gpus_at = len(WORKER_NUMBERS) + len(names), len(WORKER_NUMBERS) + names.index("gpus")
+    pick = itemgetter(*(places.get(name, width + default) for default, name in enumerate(Worker.__struct_fields__)))
+
+    def make(steady: list[Any], numbers: list[float | None]) -> Worker:
+        told = [*numbers, *steady, *nobody]
+        if len(told) != width + len(nobody):
+            raise ValueError("a worker has other fields than it should")
+        told[gpus_at] = tuple(told[gpus_at])
+        return Worker(*pick(told))
+
+    return make
 
 
 def headline_table(blobs: list[bytes | None]) -> np.ndarray:
