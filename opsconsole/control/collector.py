@@ -21,6 +21,7 @@ from typing import Any
 from opsconsole import __version__
 from opsconsole.config import Config, ConfigError, NodeSpec, read_config
 from opsconsole.control import places
+from opsconsole.control.elsewhere import Machines
 from opsconsole.control.extensions import load_plugins, moves_streams, open_router, spec_for
 from opsconsole.control.past import Past
 from opsconsole.control.patience import loop_for
@@ -101,7 +102,8 @@ async def _watch(
         recorder.note(kind, subject, text, actor, time.time())
 
     plugins = load_plugins(config)
-    keeper = _keeper(config, plugins, state_dir, lambda: performer.withheld, lambda routed: watch.emit(routed))
+    machines = Machines(config)
+    keeper = _keeper(config, plugins, state_dir, machines, lambda: performer.withheld, lambda routed: watch.emit(routed))
     performer = Performer(_sender(config, plugins, links, note), note, audit, journal, keeper.confirm_out)
     await performer.recover()
     past = Past(places.history_path(state_dir))
@@ -129,6 +131,7 @@ async def _watch(
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await performer.close()
+        await machines.close()
         await past.close()
         socket_path.unlink(missing_ok=True)
 
@@ -152,10 +155,11 @@ def _sender(config: Config, plugins: Plugins, links: list[Link], note: Callable[
 
 
 def _keeper(
-    config: Config, plugins: Plugins, state_dir: Path, withheld: Callable[[], Collection[str]], emit: Callable[[Routed], None]
+    config: Config, plugins: Plugins, state_dir: Path, machines: Machines, withheld: Callable[[], Collection[str]],
+    emit: Callable[[Routed], None],
 ) -> Keeper:
     """What keeps the router at what the fleet says; where the fleet file says nothing of one, it keeps the route file alone."""
-    router, name = open_router(config, plugins, places.routes_path(state_dir))
+    router, name = open_router(config, plugins, places.routes_path(state_dir), machines)
     addresses = {spec.name: _worker_address(spec) for spec in config.nodes}
     told = config.router and (config.router.url or config.router.kind != BUILT_IN["router"])
     return Keeper(router, name, addresses, withheld, emit if told else lambda routed: None)

@@ -37,8 +37,8 @@ from opsconsole.history.codec import inflated
 
 KEYFRAME_EVERY_S = 120
 """At the latest; sooner when the differences have become many."""
-DIFFERENCE_LIMIT_BYTES = 8192
-"""Differences smaller than this are no reason for a new keyframe."""
+KEYFRAMES_SPENT = 4
+"""A new keyframe is made once its differences have taken so many times the room of one."""
 
 MOMENT_LIMIT_BYTES = 256 * 1024 * 1024
 WORD_LIMIT = 4096
@@ -89,6 +89,7 @@ class Scribe:
     def __init__(self) -> None:
         self._keyframe: Keyframe | None = None
         self._key: dict[str, Any] = {}
+        self._spent_bytes = 0
         self._roster: Roster | None = None
         self._roster_key, self._roster_data = "", b""
         self._first: tuple[int, bytes] | None = None
@@ -119,12 +120,13 @@ class Scribe:
         if keyframe is None or renewed or not 0 <= fleet.at - keyframe.id / 1000 < KEYFRAME_EVERY_S:
             return self._begin(fleet.at, whole)
         data = packed(difference(self._key, whole))
-        if len(data) > DIFFERENCE_LIMIT_BYTES + len(keyframe.data) // 4:
+        self._spent_bytes += len(data)
+        if self._spent_bytes > KEYFRAMES_SPENT * len(keyframe.data):
             return self._begin(fleet.at, whole)
         return keyframe, data
 
     def _begin(self, at: float, whole: dict[str, Any]) -> tuple[Keyframe, bytes]:
-        self._key = whole
+        self._key, self._spent_bytes = whole, 0
         self._keyframe = Keyframe(int(at * 1000), self._roster_key, self._roster_data, packed(whole))
         return self._keyframe, packed({})
 

@@ -51,7 +51,7 @@ class Numbers:
         """(S,) of each metric (of `names` alone) at a tick; what is damaged, or has no reading, is absent."""
         found = {}
         window = self._window(t)
-        for name in self._ids if names is None else names:
+        for name in self._ids if names is None else self._ids.keys() & set(names):
             if name in window:
                 found[name] = self._column(name, window[name], t)
                 continue

@@ -19,7 +19,7 @@ from opsconsole.history.charts import Band, Series, Table, reduced, reduced_band
 from opsconsole.history.moments import WORD_LIMIT, applied, unpacked
 from opsconsole.history.numbers import Numbers
 from opsconsole.history.plausible import check_fleet, check_roster
-from opsconsole.history.recall import Recall, headline_table, roster_of
+from opsconsole.history.recall import IN_A_FLEET, Recall, headline_table, roster_of
 from opsconsole.history.schema import HistoryError, file_at, open_reader
 from opsconsole.history.spans import band_of, means_of, stretch
 from opsconsole.history.tiers import TIERS
@@ -119,7 +119,8 @@ class Reader:
         headlines = dict(connection.execute(query, (t, min(picture["trend"], TREND_LENGTH))).fetchall()[::-1])
         if picture["first"] and picture["first"][0] in headlines:
             headlines[picture["first"][0]] = picture["first"][1]
-        fleet = self._recall(connection, row[0]).fleet(at, picture, self._numbers.at(t), headline_table(list(headlines.values())))
+        recall = self._recall(connection, row[0])
+        fleet = recall.fleet(at, picture, self._numbers.at(t, IN_A_FLEET), headline_table(list(headlines.values())))
         check_fleet(fleet)
         return fleet
 

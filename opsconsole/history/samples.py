@@ -115,6 +115,7 @@ class Recorder:
             self._drain()
             self.trouble = ""
         except HistoryError as error:
+            self._file.shut()  # the file is another's, or needs a newer release: it must not wait for us
             self.trouble = f"history pauses: {error}"
         except sqlite3.Error as error:
             if any(word in str(error) for word in DAMAGED):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 MIGRATION_SET = "opsconsole-history"
@@ -61,7 +61,8 @@ def open_writer(path: Path, wait_s: float = 1.0) -> sqlite3.Connection:
 
     Raises HistoryError for a newer file, otherwise sqlite3.Error and OSError.
     """
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    with suppress(FileExistsError):  # one that is there is not opened here: closing it would end the locks that our readers hold on it
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=wait_s)
     try:
         for pragma in (

@@ -10,7 +10,7 @@ from textual.keys import _character_to_key
 
 from opsconsole.tui import asking
 
-EVERYWHERE = ("fleet", "node", "workers", "plans", "chart")
+EVERYWHERE = ("fleet", "node", "workers", "plans", "chart", "capacity")
 LOOKING = ("fleet", "node", "workers")
 """Screens on which nodes or workers are chosen."""
 CHART = ("chart",)
@@ -109,6 +109,10 @@ ACTIONS: tuple[Action, ...] = (
     Action("node", ("2",), "node", "the chosen node", "views", lambda view: view.app.open_view("node")),
     Action("workers", ("3",), "workers", "models and their workers", "views", lambda view: view.app.open_view("workers"), footer=8),
     Action("plans", ("4",), "plans", "runs under way and past", "views", lambda view: view.app.open_view("plans"), footer=9),
+    Action("capacity", ("5",), "capacity", "what is left, when it ends, power and money", "views",
+           lambda view: view.app.open_view("capacity")),
+    Action("what-if", ("i",), "what if", "what would be so after a change, before any yes", "look",
+           lambda view: view.app.foresight.ask(), screens=("capacity",), footer=3),
     Action("chart", ("c",), "chart", "a chart of what is chosen; again: back", "look", lambda view: view.open_chart()),
     Action("closer", ("z",), "closer", "a shorter span in the chart, or in the past's time bar", "time", lambda view: view.zoom(True)),
     Action("wider", ("w",), "wider", "a longer span in the chart, or in the past's time bar", "time", lambda view: view.zoom(False)),
@@ -126,7 +130,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("slower", ("-",), "slower", "play slower", "time", lambda view: view.app.travel.change_speed(-1), when="past"),
     Action("event-back", (",",), "event back", "to the alarm or action before", "time", lambda view: view.app.travel.next_event(-1)),
     Action("event-on", (".",), "event on", "to the next alarm or action", "time", lambda view: view.app.travel.next_event(1)),
-    Action("time", ("t",), "time", "to a time: 03:12, -20m, an ISO time", "time", lambda view: view.app.open_time_prompt(), footer=14),
+    Action("time", ("t",), "time", "to a time: 03:12, -20m, an ISO time", "time", lambda view: view.app.travel.ask(), footer=14),
     Action("live", ("escape",), "live", "back to now", "time", lambda view: view.app.travel.leave(), footer=2, when="past"),
     Action("drain", ("D",), "drain", "take what is chosen out, no request is lost", "act", asking.drain, True, LOOKING, 5),
     Action("launch", ("L",), "launch", "start workers of a model", "act", asking.launch, True, footer=6),

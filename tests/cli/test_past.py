@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from opsconsole.core.as_json import at_text, gpus_json, models_json, nodes_json, sites_json, status_json, workers_json
+from opsconsole.core.headroom import MODEL_FIELDS, SITE_FIELDS
 from tests.history.recorded import GAP_S
 
 AS_JSON = {"nodes": nodes_json, "gpus": gpus_json, "workers": workers_json, "models": models_json, "sites": sites_json}
@@ -27,9 +28,18 @@ def test_a_listing_of_a_past_second_is_that_of_its_fleet(opsconsole, recorded, k
     value = json.loads(out)
     assert value["at"] == at_text(at)
     for found, expected in zip(value[kind], json.loads(json.dumps(AS_JSON[kind](then))), strict=True):
-        assert found.keys() == expected.keys()
-        for name in set(found) - {"energy_j", "age_s"}:
+        beside = {"models": MODEL_FIELDS, "sites": SITE_FIELDS}.get(kind, ())
+        assert found.keys() == expected.keys() | set(beside)
+        for name in set(expected) - {"energy_j", "age_s"}:
             assert close(found[name], expected[name]), (kind, name)
+
+
+def test_capacity_of_a_past_second(opsconsole, recorded):
+    at = recorded.start + 45
+    code, out, err = opsconsole(*recorded.options, "capacity", "--at", at_text(at), "--json")
+    value = json.loads(out)
+    assert (code, value["at"]) == (0, at_text(at)) and "as it was at" in err
+    assert value["learned"]["until"] is not None and value["gpus"]["total"] == len(recorded.fleets[at].roster.gpu_uuid)
 
 
 def test_status_of_a_past_second(opsconsole, recorded):

@@ -120,7 +120,7 @@ def lives(tmp_path_factory):
             front.start()
             time.sleep(0.6)
             (home / "faults.json").write_text(json.dumps(faults))
-            time.sleep(chance.uniform(0.8, 2.2))
+            time.sleep(chance.uniform(0.7, 1.8))
             os.kill(pid, signal.SIGKILL)
             nursery.stdout.readline()
             front.join(10)

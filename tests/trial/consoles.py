@@ -11,7 +11,7 @@ import numpy as np
 
 from opsconsole.control.wire import run_in, run_out
 from opsconsole.core import advance as production
-from opsconsole.core.fleet import LIVE, UNREACHABLE, Fleet, Model, NodeFacts, Policy, Rack, Site
+from opsconsole.core.fleet import LIVE, STALE, STALE_AFTER_S, UNREACHABLE, Fleet, Model, NodeFacts, Policy, Rack, Site
 from opsconsole.core.fleet import Worker as Seen
 from opsconsole.core.run import ENDED, UNDER_WAY, Begun, NotSent, RouterSaid, Run, RunOrder, Ticked, Told
 from opsconsole.core.steps import Plan, Step
@@ -77,9 +77,14 @@ class Console:
     def fleet(self, now: int) -> Fleet:
         return replace(
             BASE, at=float(now), mono=float(now), workers=tuple(worker for name in NODES for worker in self.seen[name]),
-            reach=np.array([LIVE if self.is_linked[name] else UNREACHABLE for name in NODES], np.int8),
+            reach=np.array([self._reach(name, now) for name in NODES], np.int8),
             sampled_mono=np.array([float(self.sampled_at[name]) for name in NODES]),
         )
+
+    def _reach(self, name: str, now: int) -> int:
+        if not self.is_linked[name]:
+            return UNREACHABLE
+        return STALE if now - self.sampled_at[name] > STALE_AFTER_S else LIVE
 
     def see(self, node: Node, now: int) -> None:
         self.sampled_at[node.name] = now

@@ -59,11 +59,12 @@ async def test_every_action_is_in_help_and_does_something_where_it_is_bound() ->
             assert f"{action.name}" in text and shown(action.keys[0]) in text
         assert isinstance(app.screen.query_one(HelpBox), HelpBox)
         await press(pilot, "escape")
-        for screen in ("fleet", "node", "workers", "plans", "chart"):
+        for screen in ("fleet", "node", "workers", "plans", "chart", "capacity"):
             app.open_view(screen)
             await pilot.pause()
             for action in app.actions:
-                if action.id in ("quit", "fleet", "node", "workers", "plans", "chart", "open", "back") or screen not in action.screens:
+                views = ("fleet", "node", "workers", "plans", "chart", "capacity")
+                if action.id in ("quit", *views, "open", "back") or screen not in action.screens:
                     continue
                 action.do(app.view)
                 await pilot.pause()
