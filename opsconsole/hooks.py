@@ -1,6 +1,6 @@
-"""What a plugin may add to the console: a router that sends requests to workers, and an engine that workers run.
+"""What a plugin may add to the console: a router that sends requests to workers, an engine that workers run, a way to tell of alarms.
 
-A plugin is a module found by an entry point of the group `opsconsole`. It says `OPSCONSOLE_API = 1` and implements one or both of the
+A plugin is a module found by an entry point of the group `opsconsole`. It says `OPSCONSOLE_API = 1` and implements one or more of the
 hooks below, marked with `@hookimpl`. It is imported only when the fleet file names it.
 """
 
@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import pluggy
 
 from opsconsole.core.fleet import Model
+from opsconsole.core.telling import Message
 
 API_VERSION = 1
 ENTRY_POINT_GROUP = "opsconsole"
@@ -123,6 +124,25 @@ class Engine:
     spec: Callable[[Model], dict[str, Any]]
 
 
+class Notifier(Protocol):
+    """Tells somebody of alarms. The console gathers and limits what it gives; it calls in a thread of its own: this may take time."""
+
+    def send(self, message: Message) -> None:
+        """Returns once it is delivered. Raises NotifyError, in words without secrets: the console tries again, and shows them."""
+
+
+class NotifyError(Exception):
+    """A message was not delivered. The text names the way and the cause, and no secret."""
+
+
+@dataclass(frozen=True)
+class NotifierKind:
+    """A way that [[notify]] kind = "NAME" chooses. open: makes it of the options, without touching the network. Raises Misfit."""
+
+    name: str
+    open: Callable[[Mapping[str, Any]], Notifier]
+
+
 class Hooks:
     """The hooks, for pluggy."""
 
@@ -133,3 +153,7 @@ class Hooks:
     @hookspec
     def opsconsole_engines(self) -> Sequence[Engine]:
         """Engines that this plugin gives."""
+
+    @hookspec
+    def opsconsole_notifiers(self) -> Sequence[NotifierKind]:
+        """Ways to tell of alarms that this plugin gives."""

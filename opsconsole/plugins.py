@@ -11,7 +11,7 @@ import pluggy
 
 from opsconsole.core.fleet import Model
 from opsconsole.core.text import clean
-from opsconsole.hooks import API_VERSION, ENTRY_POINT_GROUP, Engine, Hooks, Misfit, RouterKind
+from opsconsole.hooks import API_VERSION, ENTRY_POINT_GROUP, Engine, Hooks, Misfit, NotifierKind, RouterKind
 from opsconsole.protocol import ENGINE_SPEC
 
 BUILT_IN = {"router": "gateway", "engine": "jax"}
@@ -42,6 +42,7 @@ class Plugins:
         self._host.add_hookspecs(Hooks)
         self.routers: dict[str, RouterKind] = {}
         self.engines: dict[str, Engine] = {}
+        self.notifiers: dict[str, NotifierKind] = {}
         self._found: dict[str, Found] = {}
         entries = entry_points(group=ENTRY_POINT_GROUP) if installed is None else installed
         for entry in sorted(entries, key=lambda entry: entry.name):
@@ -54,8 +55,9 @@ class Plugins:
         return tuple(self._found.values())
 
     def why_not(self, kind: str, name: str) -> str:
-        """Why there is no such "router" or "engine": what is wrong with the plugin of that name, and which ones there are."""
-        known = sorted([BUILT_IN[kind], *(self.routers if kind == "router" else self.engines)])
+        """Why there is no such "router", "engine" or "notifier": what is wrong with the plugin of that name, and which ones there are."""
+        given = {"router": self.routers, "engine": self.engines, "notifier": self.notifiers}[kind]
+        known = sorted([*filter(None, (BUILT_IN.get(kind),)), *given]) or ["none"]
         found = self._found.get(name)
         told = f"its plugin is {found.state} ({found.reason})" if found and found.reason else "no plugin that is loaded gives it"
         return f"there is no {kind} called {name}: {told}; known: {', '.join(known)}; see: opsconsole plugins"
@@ -81,7 +83,7 @@ class Plugins:
         """Loads one; in whatever way that fails, it becomes the reason."""
         found = self._found[entry.name]
         try:
-            routers, engines = self._load(entry)
+            routers, engines, notifiers = self._load(entry)
         except (Exception, SystemExit) as error:
             if self._host.has_plugin(entry.name):
                 self._host.unregister(name=entry.name)
@@ -89,10 +91,12 @@ class Plugins:
             return
         self.routers |= {kind.name: kind for kind in routers}
         self.engines |= {engine.name: engine for engine in engines}
-        adds = (*(f"router {kind.name}" for kind in routers), *(f"engine {engine.name}" for engine in engines))
+        self.notifiers |= {kind.name: kind for kind in notifiers}
+        adds = (*(f"router {kind.name}" for kind in routers), *(f"engine {engine.name}" for engine in engines),
+                *(f"notifier {kind.name}" for kind in notifiers))
         self._found[entry.name] = found._replace(state=LOADED, adds=adds, reason="")
 
-    def _load(self, entry: EntryPoint) -> tuple[list[RouterKind], list[Engine]]:
+    def _load(self, entry: EntryPoint) -> tuple[list[RouterKind], list[Engine], list[NotifierKind]]:
         module = entry.load()
         version = getattr(module, "OPSCONSOLE_API", None)
         if version != API_VERSION:
@@ -101,9 +105,10 @@ class Plugins:
         self._host.check_pending()
         routers = self._asked(module, "opsconsole_routers", RouterKind, {BUILT_IN["router"], *self.routers})
         engines = self._asked(module, "opsconsole_engines", Engine, {BUILT_IN["engine"], *self.engines})
-        if not routers and not engines:
-            raise Unfit("it gives neither a router nor an engine: are its hooks marked with @hookimpl?")
-        return routers, engines
+        notifiers = self._asked(module, "opsconsole_notifiers", NotifierKind, set(self.notifiers))
+        if not routers and not engines and not notifiers:
+            raise Unfit("it gives neither a router nor an engine nor a notifier: are its hooks marked with @hookimpl?")
+        return routers, engines, notifiers
 
     def _asked(self, module: ModuleType, hook: str, kind: type, taken: set[str]) -> list:
         """What this plugin alone answers to a hook, checked."""

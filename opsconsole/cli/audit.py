@@ -87,6 +87,9 @@ def _show(path, since: str, as_json: bool) -> int:
 def _said(kind: str, body: dict) -> str:
     if kind == "begin":
         return body["title"] + (f": {body['reason']}" if body["reason"] else "")
+    if kind == "alarm":
+        until = f" until {at_text(body['until'])}" if body["until"] else ""
+        return f"{body['word']} {body['about'].replace('  ', ' ')}{until}" + (f": {body['text']}" if body["text"] else "")
     if kind == "told":
         return f"{body['word']}: {body['title']}"
     subject = body.get("worker") or "node"

@@ -7,16 +7,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from opsconsole.config.alarms import read_rules, severity
 from opsconsole.config.hostlist import HostlistError, expand
 from opsconsole.config.prices import read_prices
 from opsconsole.config.table import NAME, Document, Table
-from opsconsole.config.values import Config, NodeSpec, Router
+from opsconsole.config.values import Config, NodeSpec, Notifier, Router
+from opsconsole.core.alarm import WARNING
 from opsconsole.core.amounts import amount_of
 from opsconsole.core.fleet import Model, Policy, Rack, Site
 
-TABLES = ("fleet", "sites", "racks", "nodes", "models", "policy", "router", "plugins", "screen", "history", "keys")
+TABLES = (
+    "fleet", "sites", "racks", "nodes", "models", "policy", "router", "plugins", "screen", "history", "keys", "alarms", "notify",
+)
 PLUGINS_JUDGE = (
-    ("router", "kind"), ("router", "url"), ("router", "options"), ("plugins", "load"),
+    ("notify", "kind"), ("notify", "options"), ("router", "kind"), ("router", "url"), ("router", "options"), ("plugins", "load"),
     *(("models", key) for key in ("engine", "checkpoint", "gpus", "gpu_share", "slots", "max_len")),
 )
 DEFAULT_SSH_CONFIG = Path("~/.ssh/config")
@@ -45,7 +49,8 @@ def read_config(path: Path) -> Config:
         path, fleet.name("name", path.stem if NAME.fullmatch(path.stem) else "fleet"), fleet.name("environment", ""),
         _ssh_config(fleet), _known_hosts(fleet), tuple(sites), _racks(document, nodes), nodes, tuple(models),
         _policy(document.table("policy")), _router(router) if "router" in document.content else None,
-        screen.name("theme", ""), _keys(document.table("keys")), *_kept(history), _names(plugins, "load"), _lines(document),
+        screen.name("theme", ""), _keys(document.table("keys")), *_kept(history), _names(plugins, "load"), read_rules(document),
+        _notifiers(document), _lines(document),
     )
     for table in (fleet, plugins, screen, history):
         table.finish()
@@ -172,6 +177,18 @@ def _router(table: Table) -> Router:
     return router
 
 
+def _notifiers(document: Document) -> tuple[Notifier, ...]:
+    found = []
+    for table in document.tables("notify"):
+        options = dict(table.within("options").items())
+        if not _is_plain(options):
+            table.refuse("options", "has a control character in a text, or a date; write plain texts, numbers, lists and tables")
+        wait_s, per_hour = table.number("wait_s", 10.0, 0.0, 600.0), table.whole("per_hour", 20, 1, 3600)
+        found.append(Notifier(table.name("kind"), options, severity(table, WARNING), wait_s or 0.0, per_hour))
+        table.finish()
+    return tuple(found)
+
+
 def _is_plain(value: Any) -> bool:
     if isinstance(value, dict):
         return all(_is_plain(part) for pair in value.items() for part in pair)
@@ -191,7 +208,9 @@ def _names(table: Table, key: str) -> tuple[str, ...]:
 
 def _lines(document: Document) -> dict[str, int]:
     """Where those keys stand that only a plugin can judge."""
-    lines = {f"{name}.{key}": document.line(name, 0, key) for name, key in PLUGINS_JUDGE if name != "models"}
+    lines = {f"{name}.{key}": document.line(name, 0, key) for name, key in PLUGINS_JUDGE if name not in ("models", "notify")}
+    for place in range(len(document.tables("notify"))):
+        lines |= {f"notify.{place}.{key}": document.line("notify", place, key) for name, key in PLUGINS_JUDGE if name == "notify"}
     for table in document.tables("models"):
         lines |= {f"models.{table.name('name')}.{key}": table.line(key) for name, key in PLUGINS_JUDGE if name == "models"}
     return lines

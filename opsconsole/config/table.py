@@ -161,6 +161,12 @@ class Table:
             self.refuse(key, f"is {value:g}; it must be a whole number")
         return int(value or 0)
 
+    def flag(self, key: str, default: bool) -> bool:
+        value = self.get(key)
+        if value is not None and not isinstance(value, bool):
+            self.refuse(key, f"is {value!r}; write true or false")
+        return default if value is None else value
+
     def within(self, key: str) -> Table:
         """A table in this one, empty when it is not there."""
         value = self.get(key)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
+from opsconsole.core.alarm import WARNING
+from opsconsole.core.alarm_rules import RULES, Rule
 from opsconsole.core.fleet import Model, Policy, Rack, Site
 
 
@@ -51,6 +53,17 @@ class Router:
 
 
 @dataclass(frozen=True)
+class Notifier:
+    """Who is told of alarms, by a plugin of that name; the plugin checks the options. See core.telling.Outbox."""
+
+    kind: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    severity: int = WARNING
+    wait_s: float = 10.0
+    per_hour: int = 20
+
+
+@dataclass(frozen=True)
 class Config:
     path: Path
     fleet_name: str
@@ -76,6 +89,8 @@ class Config:
     """For how long minutes, and ten minutes, are kept: lowest, mean and highest."""
     plugins: tuple[str, ...] = ()
     """To load beside those that [router] kind and the models' engines name."""
+    alarm_rules: tuple[Rule, ...] = RULES
+    notifiers: tuple[Notifier, ...] = ()
     lines: Mapping[str, int] = field(default_factory=dict, repr=False, compare=False)
     """Where in the file things stand that only plugins can judge: "router.kind", "models.NAME.engine"."""
 

@@ -21,15 +21,17 @@ from typing import Any
 from opsconsole import __version__
 from opsconsole.config import Config, ConfigError, NodeSpec, read_config
 from opsconsole.control import places
+from opsconsole.control.alarm_desk import AlarmDesk
 from opsconsole.control.elsewhere import Machines
-from opsconsole.control.extensions import load_plugins, moves_streams, open_router, spec_for
+from opsconsole.control.extensions import load_plugins, moves_streams, open_router, spec_for, told_of
 from opsconsole.control.past import Past
 from opsconsole.control.patience import loop_for
 from opsconsole.control.perform import Performer
 from opsconsole.control.router import Keeper
 from opsconsole.control.serve import Counter
+from opsconsole.control.tellers import Tellers
 from opsconsole.control.watch import Link, Watch
-from opsconsole.core.events import Recorded, Routed
+from opsconsole.core.events import Acted, Hampered, Recorded, Routed
 from opsconsole.core.fleet import Fleet, NodeFacts, Roster, opening
 from opsconsole.hooks import Misfit
 from opsconsole.plugins import BUILT_IN, Plugins
@@ -98,8 +100,13 @@ async def _collect(config: Config, state_dir: Path, until_idle: bool) -> int:
 async def _watch(
     config: Config, state_dir: Path, recorder: Any, audit: Any, journal: Any, links: list[Link], until_idle: bool
 ) -> None:
-    def note(kind: str, subject: str, text: str, actor: str) -> None:
+    def remember(kind: str, subject: str, text: str, actor: str) -> None:
         recorder.note(kind, subject, text, actor, time.time())
+
+    def note(kind: str, subject: str, text: str, actor: str) -> None:
+        remember(kind, subject, text, actor)
+        if kind == "action":
+            watch.emit(Acted(time.time(), subject, text, actor))
 
     plugins = load_plugins(config)
     machines = Machines(config)
@@ -107,10 +114,13 @@ async def _watch(
     performer = Performer(_sender(config, plugins, links, note), note, audit, journal, keeper.confirm_out)
     await performer.recover()
     past = Past(places.history_path(state_dir))
-    counter = Counter(performer, past.series, _about(config))
+    tellers = Tellers(config.fleet_name, told_of(config, plugins), lambda cause: watch.emit(Hampered("notify", cause)))
+    desk = AlarmDesk(performer.ledger, places.alarms_path(state_dir), lambda event: watch.emit(event), remember, tellers)
+    counter = Counter(performer, past.series, _about(config), desk)
 
     def publish(fleet: Fleet) -> None:
         performer.saw(fleet)
+        desk.saw(fleet)
         counter.publish(fleet)
         recorder.record(fleet)
         if recorder.trouble != fleet.history_cause:
@@ -118,6 +128,7 @@ async def _watch(
         keeper.take(fleet)
 
     watch = Watch(opening(_roster(config, plugins)), links, publish, performer.heard)
+    desk.recover()
     counter.publish(watch.fleet)
     socket_path = places.socket_path(state_dir)
     with places.used(state_dir):
@@ -131,6 +142,8 @@ async def _watch(
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await performer.close()
+        await desk.close()
+        await asyncio.to_thread(tellers.close)
         await machines.close()
         await past.close()
         socket_path.unlink(missing_ok=True)
@@ -174,14 +187,20 @@ def _about(config: Config) -> dict[str, Any]:
 
 def _roster(config: Config, plugins: Plugins) -> Roster:
     nodes = tuple(
-        NodeFacts(spec.name, spec.site, spec.rack, spec.chip, spec.address or spec.name) for spec in config.nodes
+        NodeFacts(spec.name, spec.site, spec.rack, spec.chip, spec.address or spec.name, jump=_jump_of(spec)) for spec in config.nodes
     )
     import numpy as np
 
     return Roster(
         config.fleet_name, config.environment, nodes, config.sites, config.racks, config.models, config.policy,
-        (BUILT_IN["engine"], *sorted(plugins.engines)), moves_streams(config, plugins), gpu_start=np.zeros(len(nodes) + 1, np.int64),
+        (BUILT_IN["engine"], *sorted(plugins.engines)), moves_streams(config, plugins), config.alarm_rules,
+        gpu_start=np.zeros(len(nodes) + 1, np.int64),
     )
+
+
+def _jump_of(spec: NodeSpec) -> str:
+    """The host that it is reached through, of several the last one."""
+    return (spec.jump or "").rpartition(",")[2].strip().rpartition("@")[2].partition(":")[0]
 
 
 def _worker_address(spec: NodeSpec) -> str:

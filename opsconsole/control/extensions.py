@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,11 @@ from opsconsole.config import Config
 from opsconsole.control.elsewhere import Machines
 from opsconsole.control.router import AbsentRouter
 from opsconsole.control.routes import GatewayRouter
+from opsconsole.control.tellers import Told
 from opsconsole.core.fleet import Model
-from opsconsole.hooks import Misfit, Router, RouterSettings
+from opsconsole.core.telling import Outbox
+from opsconsole.core.text import clean
+from opsconsole.hooks import Misfit, Notifier, Router, RouterSettings
 from opsconsole.plugins import BUILT_IN, Plugins
 
 ORDERED = ("checkpoint", "slots", "max_len")
@@ -20,8 +23,9 @@ ORDERED = ("checkpoint", "slots", "max_len")
 
 
 def load_plugins(config: Config) -> Plugins:
-    """Those that [router] kind, a model's engine or [plugins] load names."""
+    """Those that [router] kind, a model's engine, [[notify]] kind or [plugins] load names."""
     named = {model.engine for model in config.models} | {config.router.kind if config.router else BUILT_IN["router"]}
+    named |= {one.kind for one in config.notifiers}
     return Plugins((named | set(config.plugins)) - set(BUILT_IN.values()))
 
 
@@ -38,6 +42,12 @@ def check(config: Config, plugins: Plugins, folder: Path) -> None:
             plugins.engine_spec(model)
         except Misfit as error:
             config.refuse(f"models.{model.name}.{error.key}", str(error))
+    for place, one in enumerate(config.notifiers):
+        try:
+            open_notifier(plugins, one.kind, one.options)
+        except Misfit as error:
+            key = "kind" if error.key == "kind" else "options"
+            config.refuse(f"notify.{place}.{key}", f"{error.key}: {error}" if "." in error.key else str(error))
     try:
         _open_router(config, plugins, folder, Machines(config))
     except Misfit as error:
@@ -71,6 +81,32 @@ def open_router(config: Config, plugins: Plugins, routes_path: Path, machines: M
     if router is None:
         return GatewayRouter(routes_path, url, models), "gateway"
     return router, f"router {config.router.kind}"
+
+
+def open_notifier(plugins: Plugins, kind: str, options: Mapping[str, Any]) -> Notifier:
+    """Raises Misfit, whatever is wrong with it."""
+    found = plugins.notifiers.get(kind)
+    if found is None:
+        raise Misfit("kind", plugins.why_not("notifier", kind))
+    try:
+        return found.open(options)
+    except Misfit:
+        raise
+    except Exception as error:
+        raise Misfit("kind", f"{kind} cannot be used: {type(error).__name__}: {clean(str(error), 300)}") from error
+
+
+def told_of(config: Config, plugins: Plugins) -> list[Told]:
+    """Who is told of alarms. One that cannot be used is told as a trouble of its own: the fleet is watched all the same."""
+    told = []
+    for place, one in enumerate(config.notifiers, 1):
+        name = one.kind if len(config.notifiers) == 1 else f"{one.kind} {place}"
+        outbox = Outbox(one.severity, one.wait_s, one.per_hour)
+        try:
+            told.append(Told(name, open_notifier(plugins, one.kind, one.options), outbox))
+        except Misfit as error:
+            told.append(Told(name, None, outbox, f"{name}: {error}"))
+    return told
 
 
 def moves_streams(config: Config, plugins: Plugins) -> bool:

@@ -7,6 +7,7 @@ import time
 from typing import Any, NamedTuple, Protocol
 
 from opsconsole.control import wire
+from opsconsole.core.alarm_book import Said
 from opsconsole.core.run import Run, StepRun
 from opsconsole.history.audit import AuditError
 from opsconsole.history.journal import JournalError
@@ -36,16 +37,28 @@ class Ledger:
 
     def __init__(self, audit: Auditor, journal: Keeper) -> None:
         self._audit, self._journal = audit, journal
+        self.trouble = ""
+        """Why the newest row is not in the audit, "" when it is."""
         self._one_row = asyncio.Lock()
         """Held while a row is written: the audit has its rows in the order of what happened, whichever thread is fastest."""
 
     async def row(self, kind: str, run: Run, body: dict[str, Any], actor: str = "") -> Written:
         """A row of the audit. actor: who, where it is not who confirmed the plan."""
+        return await self._append(kind, run.id, actor or run.plan.intent.actor, body)
+
+    async def said(self, said: Said, about: str) -> str:
+        """A row about an alarm, its kind "alarm". about: the alarm in words."""
+        body = {"word": said.word, "what": said.what, "about": about, "text": said.text, "until": said.until}
+        return (await self._append("alarm", "", said.actor, body)).trouble
+
+    async def _append(self, kind: str, run: str, actor: str, body: dict[str, Any]) -> Written:
         try:
             async with self._one_row:
-                row = await asyncio.to_thread(self._audit.append, time.time(), kind, run.id, actor or run.plan.intent.actor, body)
+                row = await asyncio.to_thread(self._audit.append, time.time(), kind, run, actor, body)
         except AuditError as error:
-            return Written(str(error), {})
+            self.trouble = str(error)
+            return Written(self.trouble, {})
+        self.trouble = ""
         return Written("", {"audit": self._audit.id, "seq": row.seq, "hash": row.hash})
 
     async def begin(self, run: Run) -> str:

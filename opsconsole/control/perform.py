@@ -38,8 +38,8 @@ class Performer:
         self, send: Callable[[str, dict[str, Any]], bool], note: Callable[[str, str, str, str], None], audit: Auditor, journal: Keeper,
         confirm_out: Callable[[str], Awaitable[str]] = no_router,
     ) -> None:
-        self._ledger = Ledger(audit, journal)
-        self._hands = Hands(send, confirm_out, note, self._ledger)
+        self.ledger = Ledger(audit, journal)
+        self._hands = Hands(send, confirm_out, note, self.ledger)
         self.questions = Questions(send)
         self._fleet = Fleet()
         self._runs: dict[str, Run] = {}
@@ -64,14 +64,14 @@ class Performer:
     async def recover(self) -> None:
         """Takes up the runs of earlier collectors: what was under way is shown as interrupted, and waits to be resumed."""
         try:
-            known = await self._ledger.known_runs()
+            known = await self.ledger.known_runs()
         except JournalError as error:
             self.trouble = str(error)
             return
         for run in known:
             if run.state == "OPEN":
                 run, _ = advance(run, Told("let go", time.time()))
-                await self._ledger.keep(run)
+                await self.ledger.keep(run)
             self._runs[run.id] = run
         self._withhold()
 
@@ -141,7 +141,7 @@ class Performer:
         why_not = _why_not(run, word)
         if why_not:
             raise ValueError(why_not)
-        written = await self._ledger.row("told", run, {"word": word, "title": run.plan.title}, actor)
+        written = await self.ledger.row("told", run, {"word": word, "title": run.plan.title}, actor)
         if written.trouble:
             raise ValueError(f"nothing was done: {written.trouble}")
         told = Told(word, time.time())
@@ -173,7 +173,7 @@ class Performer:
             except Exception as error:  # a defect must not leave a run that seems to be carried out
                 run, _ = advance(carrier.run, Told("let go", time.time()))
                 carrier.run = self._runs[run.id] = replace(run, text=f"internal error: {type(error).__name__}: {error}")
-                await self._ledger.keep(carrier.run)
+                await self.ledger.keep(carrier.run)
             finally:
                 self._carriers.pop(carrier.run.id, None)
                 self._tell_listeners(carrier.run.id, [carrier.run])

@@ -55,6 +55,10 @@ def socket_path(state_dir: Path) -> Path:
     return prepare(Path("/tmp") / f"opsconsole-{os.getuid()}") / f"{digest}.sock"
 
 
+def alarms_path(state_dir: Path) -> Path:
+    return state_dir / "alarms.json"
+
+
 def audit_path(state_dir: Path) -> Path:
     return state_dir / "audit.db"
 

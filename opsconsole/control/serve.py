@@ -7,6 +7,7 @@ import contextlib
 import os
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,10 @@ BACKLOG_LIMIT_BYTES = 4 * 1024 * 1024
 
 
 class Counter:
-    """Serves all fronts of one collector. performer, read_series and about are what requests are answered with."""
+    """Serves all fronts of one collector. performer, desk, read_series and about answer requests."""
 
-    def __init__(self, performer: Any, read_series: Callable[..., Awaitable[Any]], about: dict[str, Any]) -> None:
-        self._performer, self._read_series, self._about = performer, read_series, about
+    def __init__(self, performer: Any, read_series: Callable[..., Awaitable[Any]], about: dict[str, Any], desk: Any = None) -> None:
+        self._performer, self._read_series, self._about, self._desk = performer, read_series, about, desk
         self._fronts: set[_Front] = set()
         self._fleet = Fleet()
         self._roster: Roster | None = None
@@ -162,6 +163,11 @@ class Counter:
         told = await self._performer.questions.anchors(reachable)
         front.send({"k": "anchors", "id": number, "anchors": {node.name: told.get(node.name) for node in roster.nodes}})
 
+    async def _alarm(self, front: _Front, number: int, request: dict[str, Any]) -> None:
+        said = wire.said_in(request["said"])
+        said = replace(said, actor=clean(said.actor, 80), at=time.time())
+        front.send({"k": "said", "id": number, "text": await self._desk.say(said)})
+
     @staticmethod
     def _say_plan(front: _Front, number: int, plan: Plan) -> None:
         front.send({"k": "plan", "id": number, "plan": wire.plan_out(plan)})
@@ -180,7 +186,7 @@ class Counter:
 
 _ANSWERS = {
     "plan": Counter._plan, "act": Counter._act, "history": Counter._history, "runs": Counter._list_runs, "watch": Counter._watch,
-    "tell": Counter._tell, "anchors": Counter._anchors,
+    "tell": Counter._tell, "anchors": Counter._anchors, "alarm": Counter._alarm,
 }
 
 

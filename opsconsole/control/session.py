@@ -15,6 +15,7 @@ import numpy as np
 
 from opsconsole.control import wire
 from opsconsole.control.attach import SessionError, check_welcome, connect
+from opsconsole.core.alarm_book import Said
 from opsconsole.core.fleet import CONNECTING, Fleet, Roster
 from opsconsole.core.run import Run
 from opsconsole.core.steps import Intent, Plan, Progress
@@ -50,7 +51,7 @@ class _Frames:
         return wire.fleet_of(message, self._rosters[message["roster"]])
 
 
-def value_of(message: dict[str, Any]) -> Plan | Progress | Run | Series | dict[str, Any]:
+def value_of(message: dict[str, Any]) -> Plan | Progress | Run | Series | dict[str, Any] | str:
     """The value in an answer. Raises SessionError for an error answer."""
     kind = message["k"]
     if kind == "plan":
@@ -61,6 +62,8 @@ def value_of(message: dict[str, Any]) -> Plan | Progress | Run | Series | dict[s
         return wire.run_in(message["run"])
     if kind == "anchors":
         return message["anchors"]
+    if kind == "said":
+        return message["text"]
     if kind == "series":
         return Series(**wire.series_in(message["series"]))
     raise SessionError(message.get("text", f"the collector answered {kind!r}"), 2)
@@ -68,6 +71,10 @@ def value_of(message: dict[str, Any]) -> Plan | Progress | Run | Series | dict[s
 
 def _act_request(plan: Plan) -> dict[str, Any]:
     return {"k": "act", "intent": wire.intent_out(plan.intent), "shown": [step.text for step in plan.steps]}
+
+
+def _alarm_request(said: Said) -> dict[str, Any]:
+    return {"k": "alarm", "said": wire.said_out(said)}
 
 
 def _tell_request(run_id: str, word: str, actor: str) -> dict[str, Any]:
@@ -140,6 +147,10 @@ class Session:
     def anchors(self) -> dict[str, list[dict[str, Any]] | None]:
         """The heads of audits that each node keeps; None for a node that does not tell."""
         return self._only({"k": "anchors"})
+
+    def say(self, said: Said) -> str:
+        """Something about an alarm; what was done, in words. It is in the audit and outlives the collector when this returns."""
+        return self._only(_alarm_request(said))
 
     def _only(self, request: dict[str, Any]) -> Any:
         return list(self._answers(request))[0]
@@ -239,6 +250,10 @@ class AsyncSession:
     async def cancel(self, run_id: str, actor: str = "") -> Run:
         """Begins nothing more of a run, and takes back what it has under way."""
         return await self.tell(run_id, "cancel", actor)
+
+    async def say(self, said: Said) -> str:
+        """As Session.say."""
+        return (await self._all(_alarm_request(said)))[0]
 
     async def history(self, series: str, **query: Any) -> Series:
         """query: node, gpu, worker, since, until (epoch seconds), points."""

@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from opsconsole.core.events import Answered, Event, Linked, Lost, Sampled, Ticked
+from opsconsole.core.events import Answered, Booked, Event, Linked, Lost, Sampled, Ticked
 from opsconsole.core.fleet import Fleet
 from opsconsole.core.fold import fold
 
 TICK_S = 1.0
 HURRY_S = 0.05
-"""A node lost or found is shown so soon, not at the next tick."""
+"""A node lost or found, and what was said of an alarm, is shown so soon, not at the next tick."""
 INBOX_LIMIT = 200_000
 
 
@@ -67,7 +67,7 @@ class Watch:
             self.dropped += 1
             return
         self._inbox.append(event)
-        if isinstance(event, (Lost, Linked)):
+        if isinstance(event, (Lost, Linked, Booked)):
             self._hurry.set()
 
     async def _fold_for_ever(self) -> None:

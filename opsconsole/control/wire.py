@@ -1,9 +1,10 @@
 """The frames between a collector and its fronts: length-prefixed MessagePack, telemetry as blocks of bytes.
 
 A message is a 4-byte big-endian length and one MessagePack map with the key "k". A front sends hello, subscribe, fleet, plan, act, runs,
-watch, tell, anchors and history; a collector sends welcome, roster, fleet, plan, progress, run, anchors, end, series and error. A roster
-is sent before the first fleet that refers to it and again only when it has changed, so that a second of 10,000 nodes is a few large
-copies, not objects. Workers and processes are MessagePack within MessagePack, so that a front makes them at once as what they are.
+watch, tell, anchors, history and alarm; a collector sends welcome, roster, fleet, plan, progress, run, anchors, said, end, series and
+error. A roster is sent before the first fleet that refers to it and again only when it has changed, so that a second of 10,000 nodes is a
+few large copies, not objects. Workers and processes are MessagePack within MessagePack, so that a front makes them at once as what they
+are.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from opsconsole.core.alarm import Alarm, Note
+from opsconsole.core.alarm_book import Book, Said
 from opsconsole.core.declared import Price
-from opsconsole.core.fleet import Alarm, Cordoned, Fleet, Model, NodeFacts, Policy, Process, Rack, Roster, Site, Worker
+from opsconsole.core.fleet import Cordoned, Fleet, Model, NodeFacts, Policy, Process, Rack, Roster, Site, Worker
 from opsconsole.core.run import Run, StepRun
 from opsconsole.core.steps import (
     Cap,
@@ -47,10 +50,11 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder()
 _workers_decoder = msgspec.msgpack.Decoder(tuple[Worker, ...])
 _processes_decoder = msgspec.msgpack.Decoder(dict[int, tuple[Process, ...]])
+_book_decoder = msgspec.msgpack.Decoder(Book)
 _cordons_decoder = msgspec.msgpack.Decoder(dict[int, Cordoned])
 
 _FLEET_ARRAYS = ("reach", "sampled_mono", "clock_offset_s", "node_values", "gpu_values", "trend")
-_FLEET_PLAIN = ("at", "mono", "cause", "gpu_errors", "router_queue", "router_cause", "history_cause")
+_FLEET_PLAIN = ("at", "mono", "cause", "gpu_errors", "router_queue", "router_cause", "history_cause", "own_causes")
 _ROSTER_ARRAYS = ("gpu_start", "gpu_index", "gpu_facts")
 _ROSTER_PLAIN = ("fleet_name", "environment", "gpu_uuid", "gpu_name")
 
@@ -124,6 +128,7 @@ def fleet_message(fleet: Fleet, number: int) -> dict[str, Any]:
     message.update((name, getattr(fleet, name)) for name in _FLEET_PLAIN)
     message.update((name, _array_out(getattr(fleet, name))) for name in _FLEET_ARRAYS)
     message["workers"] = _encoder.encode(fleet.workers)
+    message["alarm_book"] = _encoder.encode(fleet.alarm_book)
     message["alarms"] = [_alarm_row(alarm) for alarm in fleet.alarms]
     message["processes"] = _encoder.encode(fleet.processes)
     message["cordons"] = _encoder.encode(fleet.cordons)
@@ -137,11 +142,17 @@ def fleet_of(message: dict[str, Any], roster: Roster) -> Fleet:
         **{name: _tupled(message[name]) for name in _FLEET_PLAIN},
         **{name: _array_in(message[name]) for name in _FLEET_ARRAYS},
         workers=_workers_decoder.decode(message["workers"]),
-        alarms=tuple(Alarm(*row) for row in message["alarms"]),
+        alarms=tuple(_alarm(row) for row in message["alarms"]),
+        alarm_book=_book_decoder.decode(message["alarm_book"]),
         processes=_processes_decoder.decode(message["processes"]),
         cordons=_cordons_decoder.decode(message["cordons"]),
         model_queue_trend={name: _array_in(trend) for name, trend in message["model_queue_trend"].items()},
     )
+
+
+def _alarm(row: list[Any]) -> Alarm:
+    *plain, notes = map(_tupled, row)
+    return Alarm(*plain, tuple(Note(*note) for note in notes))
 
 
 def _tupled(value: Any) -> Any:
@@ -162,6 +173,18 @@ def intent_in(packed: dict[str, Any]) -> Intent:
         return msgspec.convert({key: value for key, value in packed.items() if key != "kind"}, _INTENTS[packed["kind"]])
     except (KeyError, msgspec.ValidationError) as error:
         raise ValueError(f"not an intent: {error}") from None
+
+
+def said_out(said: Said) -> dict[str, Any]:
+    return {field.name: getattr(said, field.name) for field in fields(Said)}
+
+
+def said_in(packed: dict[str, Any]) -> Said:
+    """Raises ValueError for what nobody can say of an alarm."""
+    try:
+        return msgspec.convert(packed, Said)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"not a word about an alarm: {error}") from None
 
 
 def plan_out(plan: Plan) -> dict[str, Any]:

@@ -1,167 +1,227 @@
-"""What deserves a person: facts of a fleet that somebody should act on, worst first."""
+"""What deserves a person: what the rules find now, raised once it has lasted, cleared once it is gone for good, told once for many.
+
+`alarmed` is a fold of its own: the fleet of this second and what is remembered of those before give the alarms and the new memory.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import cached_property
+from typing import Any
 
-import numpy as np
+from opsconsole.core import node_troubles, service_troubles
+from opsconsole.core.alarm import Alarm
+from opsconsole.core.alarm_book import aged, marked
+from opsconsole.core.alarm_causes import likely_cause
+from opsconsole.core.alarm_groups import grouped, without_what_follows
+from opsconsole.core.alarm_memory import DAMPING_S, RAISES_KEPT, Demand, Found, Memory, Track
+from opsconsole.core.alarm_rules import Rule
+from opsconsole.core.burning import WINDOWS_S, burned, burns_now
+from opsconsole.core.fleet import Fleet
+from opsconsole.core.own_rules import find_own_figures
 
-from opsconsole.core.fleet import (
-    AUTH_FAILED,
-    CONNECTING,
-    HOST_KEY_CHANGED,
-    HOST_KEY_UNKNOWN,
-    HUNG,
-    LIVE,
-    NO_DRIVER,
-    NO_PYTHON,
-    REACH_WORDS,
-    STALE,
-    UNREACHABLE,
-    Alarm,
-    Fleet,
-    Model,
-    Worker,
-)
-from opsconsole.core.headlines import fresh_gpus, worst_of
-from opsconsole.core.power import W_PER_KW, drawn_w, feed_name, feeds
-from opsconsole.protocol import THROTTLE_REASONS
+JUMP_S = 5.0
+"""The clock of a collector that watches moves by a second: more, and it slept, was stopped or was set."""
+HOLD_S = 10.0
+"""So long after waking, links come back and samples arrive that were taken before."""
+KNOWN_FOR_S = 120.0
+"""An alarm that stood when the last collector ended and is found again so soon keeps its age, and is no news."""
+CRASH_WINDOW_S = 600.0
+DEMAND_TAU_S = 15.0
+SLOPE_TAU_S = 60.0
 
-CRITICAL, WARNING = 2, 1
-_REACH_SEVERITY = {
-    STALE: WARNING, HUNG: CRITICAL, UNREACHABLE: CRITICAL, AUTH_FAILED: CRITICAL, HOST_KEY_CHANGED: CRITICAL,
-    NO_DRIVER: CRITICAL, NO_PYTHON: CRITICAL, HOST_KEY_UNKNOWN: CRITICAL,
+Finder = Callable[[Fleet, Rule, set[str]], Iterator[Found]]
+FINDERS: dict[str, Finder] = {
+    "reach": node_troubles.find_reach, "gpu": node_troubles.find_gpus, "xid": node_troubles.find_xids, "ecc": node_troubles.find_ecc,
+    "throttle": node_troubles.find_throttled, "temperature": node_troubles.find_hot, "disk": node_troubles.find_full_disks,
+    "clock": node_troubles.find_clocks, "worker": service_troubles.find_workers, "crash-loop": service_troubles.find_crash_loops,
+    "ready": service_troubles.find_short_models, "ttft": service_troubles.find_latencies, "itl": service_troubles.find_latencies,
+    "queue": service_troubles.find_queues, "saturation": service_troubles.find_saturation,
+    "imbalance": service_troubles.find_imbalance, "stranded": service_troubles.find_stranded, "power": service_troubles.find_power,
+    "router": service_troubles.find_router, "history": service_troubles.find_history, "audit": service_troubles.find_own,
+    "notify": service_troubles.find_own,
 }
-HARMFUL_THROTTLE = 0x8 | 0x20 | 0x40 | 0x80
-"""Hardware and thermal slowdowns and power brakes; a software power cap is how a capped fleet works, no alarm."""
-XID_MEANING = {
-    48: "double bit ECC error", 63: "row remapping", 64: "row remapping failed", 74: "NVLink error", 79: "fell off the bus",
-    94: "contained ECC error", 95: "uncontained ECC error", 119: "GSP timeout", 120: "GSP error",
-}
-"""Of the Xid codes that concern hardware (NVIDIA's Xid catalogue); others are usually the application's."""
-CLOCK_OFFSET_LIMIT_S = 5.0
+LASTING = ("temperature", "imbalance", "stranded", "saturation", "crash-loop")
+"""Rules that need more than one moment to say anything: a single fleet raises none of them."""
+
+_RECKONED = frozenset(name for name, value in vars(Fleet).items() if isinstance(value, cached_property))
 
 
-def find_alarms(fleet: Fleet, standing: Iterable[Alarm] = ()) -> tuple[Alarm, ...]:
-    """All alarms of a fleet; one that stood before keeps its `since`. Worst first, then oldest first."""
-    since = {(alarm.kind, alarm.subject): alarm.since for alarm in standing}
-    found = [
-        replace(alarm, since=since.get((alarm.kind, alarm.subject), fleet.at))
-        for finder in (_reach, _gpu_errors, _xids, _throttled, _memory_errors, _workers, _models, _power, _clocks, _router, _history)
-        for alarm in finder(fleet)
-    ]
-    return tuple(sorted(found, key=lambda alarm: (-alarm.severity, alarm.since, alarm.subject, alarm.kind)))
+def find_alarms(fleet: Fleet) -> tuple[Alarm, ...]:
+    """The alarms of a single moment, as if it had lasted: for a fleet of which nothing before is known."""
+    memory = Memory(burns={key: (rate,) * len(WINDOWS_S) for key, rate in burns_now(fleet).items()})
+    fleet = replace(fleet, alarm_memory=memory)
+    tracks = {found.key: Track(found, raised_at=fleet.at) for found in _find(fleet) if found.rule not in LASTING}
+    return _told(replace(fleet, alarm_memory=replace(memory, tracks=tracks)))[0]
 
 
-def _reach(fleet: Fleet) -> Iterator[Alarm]:
-    for row in np.flatnonzero((fleet.reach != LIVE) & (fleet.reach != CONNECTING)):
-        node, reach = fleet.roster.nodes[row], int(fleet.reach[row])
-        yield Alarm(_REACH_SEVERITY[reach], "reach", node.name, f"{node.name}  {REACH_WORDS[reach]}", fleet.cause[row], node=node.name)
+def alarmed(before: Fleet, fleet: Fleet, jump_s: float = JUMP_S) -> Fleet:
+    """The fleet with its alarms; `before` it was so. Nothing but the two decides, so a past can be gone through as the present is.
+
+    jump_s: from how long between the two on the console slept.
+    """
+    fleet = _with(fleet, alarm_memory=_remembered(before, fleet, jump_s))
+    found = {one.key: one for one in _find(fleet)}
+    tracks = _followed(fleet, found, fleet.alarm_memory.passed_s - before.alarm_memory.passed_s)
+    fleet = _with(fleet, alarm_memory=replace(fleet.alarm_memory, tracks=tracks))
+    alarms, groups = _told(fleet)
+    shown = {alarm.id for alarm in alarms}
+    cleared = [alarm.id for alarm in before.alarms if alarm.id not in shown]
+    book = aged(fleet.alarm_book, cleared, fleet.at)
+    if book is not fleet.alarm_book:
+        alarms = _in_order(marked(_unmarked(alarm), book, fleet.roster) for alarm in alarms)
+    return _with(fleet, alarms=alarms, alarm_book=book, alarm_memory=replace(fleet.alarm_memory, groups=groups))
 
 
-def _gpu_errors(fleet: Fleet) -> Iterator[Alarm]:
-    by_node: dict[int, list[int]] = {}
-    for gpu in fleet.gpu_errors:
-        by_node.setdefault(int(fleet.roster.gpu_node[gpu]), []).append(gpu)
-    for row, gpus in by_node.items():
-        name = fleet.roster.nodes[row].name
-        yield Alarm(CRITICAL, "gpu", name, f"{name}  {_gpu_names(fleet, gpus)} {fleet.gpu_errors[gpus[0]]}", node=name)
+def _with(fleet: Fleet, **changes: Any) -> Fleet:
+    """The fleet with other alarms; what was reckoned of its nodes and workers is not reckoned again."""
+    changed = replace(fleet, **changes)
+    changed.__dict__.update((name, value) for name, value in fleet.__dict__.items() if name in _RECKONED)
+    return changed
 
 
-def _xids(fleet: Fleet) -> Iterator[Alarm]:
-    for gpu in np.flatnonzero(np.isin(fresh_gpus(fleet, "xid"), list(XID_MEANING))):
-        code, name = int(fleet.gpu("xid")[gpu]), _node_name(fleet, gpu)
-        yield Alarm(CRITICAL, f"xid-{gpu}", name, f"{name}  {_gpu_names(fleet, [gpu])} XID {code}: {XID_MEANING[code]}", node=name)
+def _find(fleet: Fleet) -> Iterator[Found]:
+    stands: dict[str, set[str]] = {}
+    for (rule, subject), track in fleet.alarm_memory.tracks.items():
+        if track.raised_at is not None:
+            stands.setdefault(rule, set()).add(subject)
+    slow: set[str] = set()
+    for rule in fleet.roster.alarm_rules:
+        if not rule.is_on:
+            continue
+        standing = stands.get(rule.name, set())
+        for found in (FINDERS.get(rule.name) or find_own_figures)(fleet, rule, standing):
+            # what workers are too slow for themselves, and what is late already, has its alarm
+            if found.subject in slow and (rule.name == "queue" or (rule.name == "saturation" and found.subject not in standing)):
+                continue
+            if rule.name in ("ttft", "queue"):
+                slow.add(found.subject)
+            yield found
 
 
-def _throttled(fleet: Fleet) -> Iterator[Alarm]:
-    mask = np.nan_to_num(fresh_gpus(fleet, "throttle")).astype(np.int64) & HARMFUL_THROTTLE
-    for row in np.unique(fleet.roster.gpu_node[mask != 0]):
-        name = fleet.roster.nodes[row].name
-        bits = mask[fleet.roster.gpus_of(row)]
-        words = " and ".join(text for bit, text in THROTTLE_REASONS.items() if (bits & bit).any())
-        hottest = np.nanmax(np.append(fleet.gpu("temp_c")[fleet.roster.gpus_of(row)], -1.0))
-        detail = f"hottest {hottest:.0f} °C" if hottest >= 0 else ""
-        yield Alarm(WARNING, "throttle", name, f"{name}  {words} on {np.count_nonzero(bits)} GPUs", detail, node=name)
+def _remembered(before: Fleet, fleet: Fleet, jump_s: float) -> Memory:
+    """What is known of the seconds before, with this one in it."""
+    memory = fleet.alarm_memory
+    dt_s, is_first = fleet.mono - before.mono, before.at == 0.0 and before.mono == 0.0
+    jumped = not is_first and (dt_s > jump_s or abs(fleet.at - before.at - dt_s) > jump_s)
+    step_s = 0.0 if is_first or jumped else max(dt_s, 0.0)
+    passed_s = memory.passed_s + step_s
+    if jumped:
+        return replace(memory, held_until_s=passed_s + HOLD_S)
+    if not step_s:
+        return memory
+    restarts, restarted = _restarts(fleet, passed_s)
+    known = memory.known_since
+    if known and passed_s >= KNOWN_FOR_S:
+        stands = {alarm.id for alarm in before.alarms}
+        known = {name: since for name, since in known.items() if name in stands}
+    return replace(
+        memory, passed_s=passed_s, burns=burned(memory.burns, burns_now(fleet), step_s), demands=_demands(fleet, step_s),
+        restarts=restarts, restarted=restarted, known_since=known,
+    )
 
 
-def _memory_errors(fleet: Fleet) -> Iterator[Alarm]:
-    for gpu in np.flatnonzero(np.nan_to_num(fresh_gpus(fleet, "ecc_uncorrected")) > 0):
-        name, count = _node_name(fleet, gpu), int(fleet.gpu("ecc_uncorrected")[gpu])
-        yield Alarm(WARNING, f"ecc-{gpu}", name, f"{name}  {_gpu_names(fleet, [gpu])} {count} uncorrected memory errors", node=name)
-
-
-def _workers(fleet: Fleet) -> Iterator[Alarm]:
-    for worker in fleet.heard_workers:
-        if worker.state in ("FAILED", "NOT_READY"):
-            severity = CRITICAL if worker.state == "FAILED" else WARNING
-            yield Alarm(severity, "worker", worker.name, f"{worker.name}  {worker.state}", worker.reason, node=worker.node)
-
-
-def _models(fleet: Fleet) -> Iterator[Alarm]:
-    settled = not (fleet.reach == CONNECTING).any()
+def _demands(fleet: Fleet, dt_s: float) -> dict[str, Demand]:
+    """Level and slope of the requests in flight and waiting of each model (Holt's linear smoothing, with time constants)."""
+    demands = {}
+    part, slope_part = min(1.0, dt_s / DEMAND_TAU_S), min(1.0, dt_s / SLOPE_TAU_S)
     for model in fleet.roster.models:
-        workers = fleet.heard_workers_of_model.get(model.name, ())
-        ready = sum(worker.state == "READY" for worker in workers)
-        if settled and ready < model.min_ready:
-            starting = sum(worker.state in ("PENDING", "STARTING") for worker in workers)
-            detail = f"{starting} starting" if starting else "none starting"
-            words = f"{model.name}  {ready} of {model.min_ready} workers ready"
-            yield Alarm(CRITICAL if not starting else WARNING, "ready", model.name, words, detail)
-        yield from _latencies(fleet, model, workers)
-        yield from _waiting(fleet, model, workers)
+        running = [worker.running for worker in fleet.heard_workers_of_model.get(model.name, ()) if worker.running is not None]
+        before = fleet.alarm_memory.demands.get(model.name)
+        if not running:
+            continue
+        now = sum(running) + (fleet.queue_of_model(model.name) or 0.0)
+        if before is None:
+            demands[model.name] = Demand(now, 0.0, now)
+            continue
+        level = before.level + (now - before.level) * part
+        slope = before.slope_per_s + ((level - before.level) / dt_s - before.slope_per_s) * slope_part
+        demands[model.name] = Demand(level, slope, now, before.seen_s + dt_s)
+    return demands
 
 
-def _latencies(fleet: Fleet, model: Model, workers: Sequence[Worker]) -> Iterator[Alarm]:
-    for kind, words, objective_ms in (("ttft", "TTFT", model.ttft_p95_ms), ("itl", "ITL", model.itl_p95_ms)):
-        if objective_ms is not None and (worst_ms := worst_of(workers, f"{kind}_p95_ms")) > objective_ms:
-            queue = fleet.queue_of_model(model.name)
-            detail = "" if queue is None else f"{queue:.0f} queued"
-            yield Alarm(WARNING, kind, model.name, f"{model.name}  {words} p95 {worst_ms:.0f} ms, objective {objective_ms:.0f} ms", detail)
+def _restarts(fleet: Fleet, passed_s: float) -> tuple[dict[str, int], dict[str, tuple[float, ...]]]:
+    """Starts of each worker by its node, as last told, and when they grew within CRASH_WINDOW_S."""
+    memory = fleet.alarm_memory
+    lately = {name: tuple(at for at in times if passed_s - at < CRASH_WINDOW_S) for name, times in memory.restarted.items()}
+    restarted = {name: times for name, times in lately.items() if times}
+    restarts = {}
+    for worker in fleet.workers:
+        if worker.restarts:
+            restarts[worker.name] = worker.restarts
+            grown = worker.restarts - memory.restarts.get(worker.name, worker.restarts if memory.passed_s == 0 else 0)
+            if grown > 0:
+                restarted[worker.name] = (*restarted.get(worker.name, ()), *(passed_s,) * min(grown, 10))[-10:]
+    return restarts, restarted
 
 
-def _waiting(fleet: Fleet, model: Model, workers: Sequence[Worker]) -> Iterator[Alarm]:
-    """Workers measure from when they get a request: what waits at the router beyond the objective is seen only here."""
-    queue = fleet.queue_of_model(model.name) or 0.0
-    slots = sum(worker.slots or 1 for worker in workers if worker.state == "READY")
-    rate = sum(worker.requests_per_s or 0.0 for worker in workers)
-    objective_ms = model.ttft_p95_ms
-    if objective_ms is None or queue <= slots or rate <= 0 or worst_of(workers, "ttft_p95_ms") > objective_ms:
-        return  # what workers themselves are too slow for has its alarm already
-    if queue / rate * 1000 > objective_ms:
-        words = f"{model.name}  {queue:.0f} queued, a wait of {queue / rate:.0f} s"
-        yield Alarm(WARNING, "queue", model.name, words, f"objective {objective_ms:.0f} ms")
+def _followed(fleet: Fleet, found: dict[tuple[str, str], Found], dt_s: float) -> dict[tuple[str, str], Track]:
+    """What is wrong and what lately was. While judgement is held nothing is raised, cleared or counted."""
+    memory = fleet.alarm_memory
+    rules = {rule.name: rule for rule in fleet.roster.alarm_rules if rule.is_on}
+    tracks: dict[tuple[str, str], Track] = {}
+    for key, track in memory.tracks.items():
+        if key[0] not in rules:
+            continue
+        if key not in found and (memory.is_held or _is_unknown(fleet, track)):
+            tracks[key] = track
+            continue
+        followed = _judged(fleet, track.followed(found.get(key), 0.0 if memory.is_held else dt_s), rules[key[0]])
+        if followed is not None:
+            tracks[key] = followed
+    for key, one in found.items():
+        if key not in memory.tracks:
+            tracks[key] = _judged(fleet, Track(one), rules[key[0]]) or Track(one)
+    return tracks
 
 
-def _power(fleet: Fleet) -> Iterator[Alarm]:
-    for feed in feeds(fleet.roster):
-        drawn_kw, name = drawn_w(fleet, feed) / W_PER_KW, feed_name(feed)
-        if feed.power_budget_kw and drawn_kw > feed.power_budget_kw:
-            yield Alarm(CRITICAL, "power", name, f"{name}  {drawn_kw:.1f} kW drawn, budget {feed.power_budget_kw:.1f} kW")
+def _judged(fleet: Fleet, track: Track, rule: Rule) -> Track | None:
+    """Raised, cleared or as it was; None once nothing needs to be remembered of it."""
+    memory = fleet.alarm_memory
+    raises = tuple(at for at in track.raises if memory.passed_s - at < DAMPING_S)[-RAISES_KEPT:] if track.raises else ()
+    track = track._replace(raises=raises)
+    if track.raised_at is not None:
+        is_cleared = not track.is_found and track.over_s >= track.clear_s(rule) and not memory.is_held
+        return track._replace(raised_at=None) if is_cleared and raises else None if is_cleared else track
+    if not track.is_found:
+        return track if raises else None
+    if memory.is_held or not (track.found.at_once or track.pending_s >= rule.for_s):
+        return track
+    return track._replace(raised_at=fleet.at, raises=(*raises, memory.passed_s))
 
 
-def _clocks(fleet: Fleet) -> Iterator[Alarm]:
-    offsets = np.where(fleet.answering, fleet.clock_offset_s, np.nan)
-    for row in np.flatnonzero(np.abs(np.nan_to_num(offsets)) > CLOCK_OFFSET_LIMIT_S):
-        name = fleet.roster.nodes[row].name
-        yield Alarm(WARNING, "clock", name, f"{name}  its clock is {offsets[row]:+.0f} s off", "set up chrony or ntpd there", node=name)
+def _is_unknown(fleet: Fleet, track: Track) -> bool:
+    """Whether its node cannot be heard, so that nobody can say that it is over."""
+    row = fleet.roster.node_row.get(track.found.node)
+    return row is not None and track.found.rule != "reach" and not fleet.answering[row]
 
 
-def _router(fleet: Fleet) -> Iterator[Alarm]:
-    if fleet.router_cause:
-        words = "keeps old routes" if fleet.router_queue else "does not answer"
-        yield Alarm(WARNING, "router", "router", f"router  {words}", fleet.router_cause)
+def _told(fleet: Fleet) -> tuple[tuple[Alarm, ...], frozenset[tuple[str, str]]]:
+    """The alarms of what was raised, as a person is told them, and the groups among them."""
+    memory = fleet.alarm_memory
+    # what is wrong on a node that cannot be heard is kept, not told: one node that is gone is one alarm
+    raised = [track for track in memory.tracks.values() if track.raised_at is not None and not _is_unknown(fleet, track)]
+    alarms, groups = grouped(fleet, raised, memory.groups)
+    alarms = without_what_follows(alarms, raised)
+    by_id = {alarm.id: alarm for alarm in alarms}
+    flapping = {track.found.key: len(track.raises) for track in raised if len(track.raises) > 1}
+    told = []
+    for alarm in by_id.values():
+        since = min(alarm.since, memory.known_since.get(alarm.id, alarm.since))
+        times = flapping.get((alarm.kind, alarm.subject))
+        cause = likely_cause(fleet, alarm, alarms) or (f"comes and goes: {times} times in half an hour" if times else "")
+        told.append(marked(replace(alarm, since=since, cause=cause), fleet.alarm_book, fleet.roster))
+    return _in_order(told), groups
 
 
-def _history(fleet: Fleet) -> Iterator[Alarm]:
-    if fleet.history_cause:
-        yield Alarm(WARNING, "history", "history", "history  pauses, nothing is kept", fleet.history_cause)
+def _unmarked(alarm: Alarm) -> Alarm:
+    return replace(alarm, acked_by="", acked_at=None, silenced_by="", silenced_until=None, silence_reason="", notes=())
 
 
-def _node_name(fleet: Fleet, gpu: int) -> str:
-    return fleet.roster.nodes[int(fleet.roster.gpu_node[gpu])].name
+def _in_order(alarms: Iterable[Alarm]) -> tuple[Alarm, ...]:
+    def place(alarm: Alarm) -> tuple[Any, ...]:
+        return bool(alarm.silenced_by), bool(alarm.acked_by), -alarm.severity, alarm.since, alarm.subject, alarm.kind
 
+    return tuple(sorted(alarms, key=place))
 
-def _gpu_names(fleet: Fleet, gpus: Iterable[int]) -> str:
-    return ", ".join(f"GPU{int(fleet.roster.gpu_index[gpu])}" for gpu in gpus)

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from opsconsole.core.fleet import REACH_WORDS, Alarm, Fleet, Model, Rack, Site, Worker
+from opsconsole.core.alarm import Alarm
+from opsconsole.core.alarm_book import SHIFT
+from opsconsole.core.fleet import REACH_WORDS, Fleet, Model, Rack, Site, Worker
 from opsconsole.core.money import site_usd_per_h
 from opsconsole.core.power import drawn_w, gpus_of_feed
 from opsconsole.core.severity import gpu_reasons, reasons, severities
@@ -232,7 +234,7 @@ def status_json(fleet: Fleet, chosen: np.ndarray | None = None) -> Row:
         "gpus": int(gpu_counts(fleet.roster)[mask].sum()), "workers": dict(Counter(worker.state for worker in workers)),
         **_sums(fleet, heard), **({"queue_depth": _queue(fleet)} if mask.all() else {}), "power_budget_w": _budget_w(fleet, mask),
         "ttft_p95_ms": _plain(worker_worst(fresh, "ttft_p95_ms")), "itl_p95_ms": _plain(worker_worst(fresh, "itl_p95_ms")),
-        "alarms": [_alarm(alarm) for alarm in fleet.alarms if mask.all() or alarm.node in names],
+        "alarms": [alarm_json(alarm) for alarm in fleet.alarms if mask.all() or names.intersection(alarm.nodes)],
     }
 
 
@@ -249,8 +251,29 @@ def _budget_w(fleet: Fleet, chosen: np.ndarray) -> float | int | None:
     return _plain(sum(budgets[name] for name in names) * 1e3) if names and names <= budgets.keys() else None
 
 
-def _alarm(alarm: Alarm) -> Row:
+def alarm_json(alarm: Alarm) -> Row:
+    """One alarm; null where nobody has taken or silenced it."""
     return {
-        "severity": alarm.severity, "kind": alarm.kind, "subject": alarm.subject, "node": alarm.node or None,
-        "text": alarm.text, "detail": alarm.detail, "since": at_text(alarm.since),
+        "id": alarm.id, "severity": alarm.severity, "kind": alarm.kind, "subject": alarm.subject, "node": alarm.node or None,
+        "text": alarm.text, "detail": alarm.detail, "since": at_text(alarm.since), "members": list(alarm.members),
+        "likely_cause": alarm.cause or None, "is_over": alarm.is_over, "acked_by": alarm.acked_by or None,
+        "acked_at": None if alarm.acked_at is None else at_text(alarm.acked_at), "silenced_by": alarm.silenced_by or None,
+        "silenced_until": None if alarm.silenced_until is None else at_text(alarm.silenced_until),
+        "silence_reason": alarm.silence_reason or None,
+        "notes": [{"at": at_text(note.at), "actor": note.actor, "text": note.text} for note in alarm.notes],
+    }
+
+
+def alarms_json(fleet: Fleet) -> Row:
+    """All alarms with the commands that plan their mend, what is silenced, and the notes of the shift."""
+    from opsconsole.core.mends import mends  # here: plans are not needed to say how a fleet is
+
+    return {
+        "at": at_text(fleet.at),
+        "alarms": [alarm_json(alarm) | {"mends": [mend.command for mend in mends(fleet, alarm)]} for alarm in fleet.alarms],
+        "silences": [
+            {"what": one.what, "until": at_text(one.until), "reason": one.reason, "actor": one.actor, "at": at_text(one.at)}
+            for one in fleet.alarm_book.silences
+        ],
+        "shift_notes": [{"at": at_text(note.at), "actor": note.actor, "text": note.text} for note in fleet.alarm_book.notes_of(SHIFT)],
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from opsconsole.core.alarm_book import Book, Said
 from opsconsole.core.ingest import Answer, Facts, Sample
 
 
@@ -75,4 +76,37 @@ class Recorded:
     cause: str
 
 
-Event = Linked | Sampled | Answered | Lost | Troubled | Ticked | Routed | Recorded
+@dataclass(frozen=True, slots=True)
+class Hampered:
+    """What the console itself cannot do. rule: "audit" or "notify"; cause: why, "" when it can again."""
+
+    rule: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class Acted:
+    """Something was done to a node or worker: alarms soon after may come from it. at: epoch seconds."""
+
+    at: float
+    subject: str
+    text: str
+    actor: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Booked:
+    """Somebody has said something about an alarm, and it was checked."""
+
+    said: Said
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What the collector before this one knew of alarms. since: of those that stood, by id, epoch seconds."""
+
+    book: Book
+    since: dict[str, float]
+
+
+Event = Linked | Sampled | Answered | Lost | Troubled | Ticked | Routed | Recorded | Hampered | Acted | Booked | Remembered

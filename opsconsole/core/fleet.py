@@ -11,6 +11,10 @@ from operator import attrgetter
 import msgspec
 import numpy as np
 
+from opsconsole.core.alarm import Alarm
+from opsconsole.core.alarm_book import Book
+from opsconsole.core.alarm_memory import Memory
+from opsconsole.core.alarm_rules import RULES, Rule
 from opsconsole.core.declared import Model, Policy, Rack, Site
 from opsconsole.protocol import GPU_COLUMNS, NODE_COLUMNS
 
@@ -51,6 +55,8 @@ class NodeFacts:
     gpu_source: str = ""
     gpu_error: str = ""
     """Why no GPU of the node can be asked at all, in NVML's words; "" when they can."""
+    jump: str = ""
+    """The host that it is reached through, "" when it is reached directly."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +75,7 @@ class Roster:
     """The engines whose workers this console can start."""
     moves_streams: bool = True
     """Whether the router lets another worker go on with a stream that a worker cut."""
+    alarm_rules: tuple[Rule, ...] = RULES
     gpu_start: np.ndarray = field(default_factory=lambda: np.zeros(1, np.int64))  # (N+1,): GPUs of node i are rows start[i]..start[i+1]
     gpu_uuid: tuple[str, ...] = ()
     gpu_name: tuple[str, ...] = ()
@@ -166,21 +173,6 @@ class Cordoned(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Epoch seconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Alarm:
-    """A fact that deserves a person. severity: 2 critical, 1 warning."""
-
-    severity: int
-    kind: str
-    subject: str
-    """The node, worker, model, site or rack it is about."""
-    text: str
-    detail: str = ""
-    since: float = 0.0
-    node: str = ""
-    """The node to go to, "" when it is about none in particular."""
-
-
 def _nothing(rows: int) -> np.ndarray:
     return np.full((rows, 0), np.nan)
 
@@ -214,8 +206,14 @@ class Fleet:
     """Why the router cannot be asked, "" when it can or there is none."""
     history_cause: str = ""
     """Why nothing is kept of this moment, "" while history records."""
+    own_causes: dict[str, str] = field(default_factory=dict)
+    """What is wrong with the console itself, by rule: "audit", "notify"."""
     alarms: tuple[Alarm, ...] = ()
-    """Worst first, then oldest first."""
+    """Those that wait for a person first, then worst first, then oldest first."""
+    alarm_book: Book = Book()
+    """What people have said about alarms."""
+    alarm_memory: Memory = Memory()
+    """What has to be known of the seconds before to raise and clear alarms; it stays in the collector."""
     trend: np.ndarray = field(default_factory=lambda: _nothing(len(HEADLINES)))  # (HEADLINES, <= TREND_LENGTH), newest last
     model_queue_trend: dict[str, np.ndarray] = field(default_factory=dict)
     """Queue depth of each model by tick, newest last."""

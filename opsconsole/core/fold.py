@@ -8,8 +8,10 @@ from itertools import chain
 
 import numpy as np
 
+from opsconsole.core import alarm_book
 from opsconsole.core import events as happened
-from opsconsole.core.alarms import find_alarms
+from opsconsole.core.alarm_memory import Act
+from opsconsole.core.alarms import alarmed
 from opsconsole.core.fleet import (
     ANSWERING,
     HUNG,
@@ -25,6 +27,8 @@ from opsconsole.core.fleet import (
 from opsconsole.core.headlines import headlines
 from opsconsole.core.roster import with_facts
 
+ACTS_KEPT = 50
+"""Actions that are remembered for the alarms that may follow them."""
 CLOCK_DIGITS = 2
 """Ages and offsets are known to a hundredth of a second: finer says nothing, and so the history gives them back exactly."""
 
@@ -57,7 +61,8 @@ class _Draft:
         self.cordons = fleet.cordons
         self.workers: dict[str, tuple[Worker, ...]] = dict(fleet.workers_of_node)
         self.router_queue, self.router_cause = fleet.router_queue, fleet.router_cause
-        self.history_cause = fleet.history_cause
+        self.history_cause, self.own_causes = fleet.history_cause, fleet.own_causes
+        self.book, self.memory = fleet.alarm_book, fleet.alarm_memory
 
     def row(self, node: str) -> int | None:
         return self.roster.node_row.get(node)
@@ -71,15 +76,14 @@ class _Draft:
             processes=self.processes, cordons=self.cordons,
             workers=tuple(chain.from_iterable(self.workers.get(node.name, ()) for node in self.roster.nodes)),
             router_queue=self.router_queue, router_cause=self.router_cause, history_cause=self.history_cause,
+            own_causes=self.own_causes, alarm_book=self.book, alarm_memory=self.memory,
         )
-        return _with_memory(fleet, new_second=self.ticked and int(self.at) > int(self.fleet.at))
+        fleet = alarmed(self.fleet, fleet)
+        return _with_trends(fleet) if self.ticked and int(self.at) > int(self.fleet.at) else fleet
 
 
-def _with_memory(fleet: Fleet, new_second: bool) -> Fleet:
-    """Alarms keep the time since when they stand; trends grow by one value a second."""
-    fleet = replace(fleet, alarms=find_alarms(fleet, fleet.alarms))
-    if not new_second:
-        return fleet
+def _with_trends(fleet: Fleet) -> Fleet:
+    """Trends grow by one value a second."""
     trend = np.concatenate([fleet.trend[:, 1 - TREND_LENGTH:], headlines(fleet)[:, None]], axis=1)
     queues = {}
     for model in fleet.roster.models:
@@ -154,6 +158,23 @@ def _recorded(draft: _Draft, event: happened.Recorded) -> None:
     draft.history_cause = event.cause
 
 
+def _hampered(draft: _Draft, event: happened.Hampered) -> None:
+    draft.own_causes = {**draft.own_causes, event.rule: event.cause}
+
+
+def _acted(draft: _Draft, event: happened.Acted) -> None:
+    acts = (*draft.memory.acts, Act(event.at, event.subject, event.text, event.actor))
+    draft.memory = replace(draft.memory, acts=acts[-ACTS_KEPT:])
+
+
+def _booked(draft: _Draft, event: happened.Booked) -> None:
+    draft.book = alarm_book.written(draft.book, event.said)
+
+
+def _remembered(draft: _Draft, event: happened.Remembered) -> None:
+    draft.book, draft.memory = event.book, replace(draft.memory, known_since=event.since)
+
+
 def _ignore(draft: _Draft, event: happened.Event) -> None:
     """Linked was taken before the draft began; answers concern runs, not the fleet."""
 
@@ -165,4 +186,8 @@ _TAKES = {
     happened.Ticked: _ticked,
     happened.Routed: _routed,
     happened.Recorded: _recorded,
+    happened.Hampered: _hampered,
+    happened.Acted: _acted,
+    happened.Booked: _booked,
+    happened.Remembered: _remembered,
 }

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 
 from opsconsole.core.as_json import (
+    alarm_json,
+    alarms_json,
     at_text,
     gpu_json,
     gpus_json,
@@ -33,7 +35,8 @@ from opsconsole.core.severity import (
 )
 
 __all__ = [
-    "CRITICAL", "OK", "UNKNOWN", "WARNING", "age_text", "at_text", "count_text", "gpu_json", "gpus_json", "mib_text", "model_json",
+    "CRITICAL", "OK", "UNKNOWN", "WARNING", "age_text", "alarm_json", "alarms_json", "at_text", "count_text", "gpu_json", "gpus_json",
+    "mib_text", "model_json",
     "models_json", "node_json", "nodes_json", "number_text", "power_text", "reason_of_gpu", "reason_of_node", "reasons", "severities",
     "severity_of_node", "site_json", "sites_json", "status_json", "throttle_words", "worker_json", "workers_json", "worst_first",
     "xid_text",

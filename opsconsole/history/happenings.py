@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from opsconsole.core.fleet import CONNECTING, LIVE, REACH_WORDS, Alarm, Fleet
+from opsconsole.core.telling import covered
 
 Note = tuple[float, str, int, str, str, str]
 """at, kind, severity, subject, text, actor."""
@@ -28,8 +29,10 @@ class Happenings:
         return notes
 
     def _alarms(self, fleet: Fleet) -> list[Note]:
-        now = {_key(alarm): alarm for alarm in fleet.alarms}
-        before, self._standing = self._standing, now
+        before = self._standing
+        # what one for a whole rack has taken in, or what a node had that is silent now, is neither cleared nor, later, raised by that
+        now = {key: before[key] for key in covered(fleet) if key in before} | {_key(alarm): alarm for alarm in fleet.alarms}
+        self._standing = now
         if now.keys() == before.keys():
             return []
         raised = [_note(fleet, "alarm", alarm) for key, alarm in now.items() if key not in before]

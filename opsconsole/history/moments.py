@@ -52,7 +52,9 @@ IN_FRAMES = frozenset((
 ))
 KEYED = ("odd", "processes", "held", "heard")
 """Parts of a picture that are maps by row."""
-FLEET_FIELDS = tuple(field.name for field in fields(Fleet) if field.name not in IN_FRAMES)
+NOT_KEPT = frozenset(("alarm_memory",))
+"""What alarms are made of: the alarms themselves are kept."""
+FLEET_FIELDS = tuple(field.name for field in fields(Fleet) if field.name not in IN_FRAMES | NOT_KEPT)
 """Kept as they are, whatever they are: a field that Fleet gets later is kept too."""
 
 _steady_of, _numbers_of = attrgetter(*STEADY), attrgetter(*WORKER_NUMBERS)

@@ -8,11 +8,13 @@ from typing import Any
 
 from textual.keys import _character_to_key
 
-from opsconsole.tui import asking
+from opsconsole.tui import alarming, asking
 
-EVERYWHERE = ("fleet", "node", "workers", "plans", "chart", "capacity")
+EVERYWHERE = ("fleet", "node", "workers", "plans", "chart", "capacity", "alarms")
 LOOKING = ("fleet", "node", "workers")
 """Screens on which nodes or workers are chosen."""
+MENDING = (*LOOKING, "alarms")
+"""On the alarms screen the keys that act do what helps against the chosen alarm."""
 CHART = ("chart",)
 KEY_NAMES = {
     "enter": "↵",
@@ -74,7 +76,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("page-up", ("ctrl+u", "pageup"), "page up", "half a page up", "move", lambda view: view.move_page(-1)),
     Action("open", ("enter",), "open", "look into what is chosen", "move", lambda view: view.open_chosen(), footer=1),
     Action("back", ("escape", "backspace"), "back", "back; on the fleet: take marks and filter off", "move", lambda view: view.back()),
-    Action("next-problem", ("n",), "next problem", "go to the next alarm", "look", lambda view: view.next_problem(), False, LOOKING, 2),
+    Action("next-problem", ("n",), "next problem", "go to the next alarm", "look", lambda view: view.next_problem(), False, MENDING, 2),
     Action(
         "filter",
         ("/",),
@@ -111,8 +113,9 @@ ACTIONS: tuple[Action, ...] = (
     Action("plans", ("4",), "plans", "runs under way and past", "views", lambda view: view.app.open_view("plans"), footer=9),
     Action("capacity", ("5",), "capacity", "what is left, when it ends, power and money", "views",
            lambda view: view.app.open_view("capacity")),
-    Action("what-if", ("i",), "what if", "what would be so after a change, before any yes", "look",
+    Action("what-if", ("f",), "what if", "what would be so after a change, before any yes", "look",
            lambda view: view.app.foresight.ask(), screens=("capacity",), footer=3),
+    Action("alarms", ("6",), "alarms", "what deserves a person", "views", lambda view: view.app.open_view("alarms")),
     Action("chart", ("c",), "chart", "a chart of what is chosen; again: back", "look", lambda view: view.open_chart()),
     Action("closer", ("z",), "closer", "a shorter span in the chart, or in the past's time bar", "time", lambda view: view.zoom(True)),
     Action("wider", ("w",), "wider", "a longer span in the chart, or in the past's time bar", "time", lambda view: view.zoom(False)),
@@ -132,16 +135,20 @@ ACTIONS: tuple[Action, ...] = (
     Action("event-on", (".",), "event on", "to the next alarm or action", "time", lambda view: view.app.travel.next_event(1)),
     Action("time", ("t",), "time", "to a time: 03:12, -20m, an ISO time", "time", lambda view: view.app.travel.ask(), footer=14),
     Action("live", ("escape",), "live", "back to now", "time", lambda view: view.app.travel.leave(), footer=2, when="past"),
-    Action("drain", ("D",), "drain", "take what is chosen out, no request is lost", "act", asking.drain, True, LOOKING, 5),
+    Action("drain", ("D",), "drain", "take what is chosen out, no request is lost", "act", asking.drain, True, MENDING, 5),
     Action("launch", ("L",), "launch", "start workers of a model", "act", asking.launch, True, footer=6),
     Action("rebalance", ("R",), "rebalance", "the fewest moves that help most", "act", asking.rebalance, True, footer=7),
     Action("rollout", ("O",), "rollout", "replace a model's workers, one at a time", "act", asking.rollout, True, LOOKING),
     Action("stop", ("S",), "stop", "stop what is chosen and has nothing in flight", "act", asking.stop, True, LOOKING),
-    Action("cordon", ("C",), "cordon", "no new workers there; again: let them in", "act", asking.cordon, True, LOOKING),
-    Action("cap", ("P",), "cap power", "limit power of a node or site, or lift it", "act", asking.cap, True, LOOKING),
+    Action("cordon", ("C",), "cordon", "no new workers there; again: let them in", "act", asking.cordon, True, MENDING),
+    Action("cap", ("P",), "cap power", "limit power of a node or site, or lift it", "act", asking.cap, True, MENDING),
     Action("undo", ("U",), "undo", "take the last run, or a chosen drain, back", "act", lambda view: view.undo(), True),
     Action("resume", ("r",), "resume", "go on with an interrupted run", "act", lambda view: view.resume_run(), True, ("plans",), 4),
     Action("cancel", ("x",), "cancel", "end a run and what it has under way", "act", lambda view: view.cancel_run(), True, ("plans",), 5),
+    Action("mend", ("M",), "mend", "open the plan that helps most against the alarm", "act", alarming.mend, True, ("alarms",), 1),
+    Action("ack", ("a",), "take", "take the chosen alarm, or give it back", "act", alarming.take, True, ("alarms",), 2),
+    Action("silence", ("i",), "silence", "hear nothing of it for a while, or hear it again", "act", alarming.silence, True, ("alarms",), 3),
+    Action("note", ("e",), "note", "write on it for whoever comes next", "act", alarming.note, True, ("alarms",), 4),
     Action("command", (":", "ctrl+p"), "command", "do anything by its name", "help", lambda view: view.app.open_palette(), footer=10),
     Action("help", ("?",), "help", "all keys", "help", lambda view: view.app.open_help(), footer=11),
     Action(

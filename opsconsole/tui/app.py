@@ -98,13 +98,14 @@ class ConsoleApp(App[int], inherit_bindings=False):
         return FleetScreen()
 
     def on_mount(self) -> None:
+        from opsconsole.tui.screens.alarms import AlarmsScreen
         from opsconsole.tui.screens.capacity import CapacityScreen
         from opsconsole.tui.screens.chart import ChartScreen
         from opsconsole.tui.screens.node import NodeScreen
         from opsconsole.tui.screens.plans import PlansScreen
         from opsconsole.tui.screens.workers import WorkersScreen
 
-        for screen in (NodeScreen(), WorkersScreen(), PlansScreen(), ChartScreen(), CapacityScreen()):
+        for screen in (NodeScreen(), WorkersScreen(), PlansScreen(), ChartScreen(), CapacityScreen(), AlarmsScreen()):
             self.install_screen(screen, screen.view_name)
         self.set_interval(1.0, self.tick)
         self.call_after_refresh(self._attach if self.session_factory is not None else self._begin_replay)
@@ -257,8 +258,10 @@ class ConsoleApp(App[int], inherit_bindings=False):
             self.switch_screen(name)
 
     def next_problem(self) -> None:
-        """Choose the node of the next alarm that has one."""
-        alarms = [alarm for alarm in self.frame.fleet.alarms if alarm.node in self.frame.roster.node_row] if self.frame else []
+        """Choose the node of the next alarm that has one; what is silenced is passed over."""
+        alarms = [
+            alarm for alarm in self.frame.fleet.alarms if alarm.node in self.frame.roster.node_row and not alarm.silenced_by
+        ] if self.frame else []
         if not alarms:
             self.say("no alarm names a node")
             return

@@ -19,6 +19,8 @@ def targets(view: View) -> tuple[str, ...]:
 
 
 def drain(view: View) -> None:
+    if _mends(view, "drain"):
+        return
     _ask(view, Drain(names) if (names := targets(view)) else None, "nothing is chosen to drain")
 
 
@@ -27,12 +29,16 @@ def stop(view: View) -> None:
 
 
 def launch(view: View) -> None:
+    if _mends(view, "launch"):
+        return
     node = view.chosen_name()
     model = view.app.sight.model if view.view_name == "workers" else ""
     view.app.open_palette(f"launch {model}", f" on {node}" if node and view.view_name in ("fleet", "node") else "")
 
 
 def rebalance(view: View) -> None:
+    if _mends(view, "rebalance"):
+        return
     _ask(view, Rebalance(view.app.sight.model if view.view_name == "workers" else ""), "")
 
 
@@ -45,6 +51,8 @@ def rollout(view: View) -> None:
 
 def cordon(view: View) -> None:
     """Cordon; or uncordon when all that is chosen is cordoned."""
+    if _mends(view, "cordon"):
+        return
     nodes = _nodes(view)
     rows = {view.frame.roster.node_row[name] for name in nodes} if view.frame else set()
     if nodes and rows <= view.frame.fleet.cordons.keys():
@@ -54,6 +62,8 @@ def cordon(view: View) -> None:
 
 
 def cap(view: View) -> None:
+    if _mends(view, "cap"):
+        return
     nodes = _nodes(view)
     _ask(view, Cap(nodes[0], None) if len(nodes) == 1 else None, "a cap takes one node: choose it, or a site in its plan")
 
@@ -92,6 +102,14 @@ def _nodes(view: View) -> tuple[str, ...]:
     node_of = {worker.name: worker.node for worker in view.frame.fleet.workers}
     found = (name if name in view.frame.roster.node_row else node_of.get(name, "") for name in targets(view))
     return tuple(sorted({name for name in found if name in view.frame.roster.node_row}))
+
+
+def _mends(view: View, action: str) -> bool:
+    """Whether the key does something about the alarm that is chosen; then its plan is asked for."""
+    intent = view.mend_of(action)
+    if intent is not None:
+        view.app.acting.ask(intent)
+    return intent is not None
 
 
 def _ask(view: View, intent: Intent | None, otherwise: str) -> None:

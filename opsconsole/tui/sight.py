@@ -29,6 +29,8 @@ class Sight:
     worker: str = ""
     run: str = ""
     """Id of the chosen run."""
+    alarm: str = ""
+    """Id of the chosen alarm."""
     gpu: int = 0
     """Position of the chosen GPU on its node."""
     marked: set[str] = field(default_factory=set)

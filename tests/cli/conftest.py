@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from opsconsole.cli import acting, audit, capacity, doctor, root, runs, show
+from opsconsole.cli import acting, alarm_list, alarms, audit, capacity, doctor, root, runs, show
 from tests.history.recorded import record
 
 
@@ -16,7 +16,7 @@ def opsconsole(monkeypatch, capsys, tmp_path):
     monkeypatch.setenv("OPSCONSOLE_STATE_DIR", os.environ.get("OPSCONSOLE_STATE_DIR") or str(tmp_path / "no-history-here"))
 
     def run(*arguments, session=None):
-        for module in (acting, audit, capacity, doctor, runs, show):
+        for module in (acting, alarm_list, alarms, audit, capacity, doctor, runs, show):
             if session is not None:
                 monkeypatch.setattr(module, "open_session", session.opened)
         code = root.run(arguments)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from opsconsole.cli.output import CommandError
 from opsconsole.control.session import SessionError
+from opsconsole.core.alarm_book import check
 from opsconsole.core.plan import confirmed_plan, make_plan
 from opsconsole.core.steps import Progress
 
@@ -17,7 +18,7 @@ class StandIn:
     def __init__(self, *fleets, answers=(), interrupt=False) -> None:
         self.fleets, self.answers, self.interrupt = fleets, answers, interrupt
         self.acted, self.told = [], []
-        self.known, self.ended, self.kept = [], None, {}
+        self.known, self.ended, self.kept, self.said = [], None, {}, []
         self.newest = fleets[0] if fleets else None
 
     def first_fleet(self, settle_s: float = 3.0):
@@ -57,6 +58,11 @@ class StandIn:
             raise KeyboardInterrupt
         yield self.ended or self.runs(run_id)[0]
 
+    def say(self, said):
+        alarms = self.fleets[0].alarms
+        self.said.append(check(said, alarms, self.fleets[0].roster, self.fleets[0].alarm_book))
+        return f"{said.word} {said.what}: done"
+
     def anchors(self):
         return self.kept
 
@@ -66,6 +72,8 @@ class StandIn:
             yield self
         except SessionError as error:
             raise CommandError(str(error), error.exit_code) from None
+        except ValueError as error:  # what a collector refuses comes as an error answer
+            raise CommandError(str(error), 2) from None
 
 
 def word(worker: str, ok=True, done=True, text="stopped", step=0, **detail) -> Progress:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from opsconsole.core.alarms import find_alarms
 from opsconsole.core.events import Lost, Recorded, Routed
 from opsconsole.core.fleet import AUTH_FAILED, UNREACHABLE, Model, Rack, Site
 from opsconsole.core.fold import fold
@@ -35,23 +36,23 @@ def test_a_calm_fleet_alarms_nobody():
     (Recorded("disk full"), 1, "history  pauses"),
 ], ids=range(17))
 def test_each_trouble_has_its_alarm(event, severity, words):
-    alarms = fold(fleet_of(SERVING), [event, tick(101.0)]).alarms
+    alarms = find_alarms(fold(fleet_of(SERVING), [event, tick(101.0)]))
     assert [(alarm.severity, words in alarm.text) for alarm in alarms] == ([(severity, True)] if severity else [])
 
 
 def test_a_power_cap_by_software_is_no_alarm():
-    assert fold(fleet_of(SERVING), [sampled("n2", gpu={0: {"throttle": 0x4}})]).alarms == ()
+    assert find_alarms(fold(fleet_of(SERVING), [sampled("n2", gpu={0: {"throttle": 0x4}})])) == ()
 
 
 def test_power_over_the_budget_of_a_site_counts_its_pue():
     site = Site("ams1", power_budget_kw=5.0, pue=1.25)  # 12 GPUs x 400 W x 1.25 = 6 kW
-    (alarm,) = fleet_of(SERVING, sites=(site,)).alarms
+    (alarm,) = find_alarms(fleet_of(SERVING, sites=(site,)))
     assert alarm.text == "ams1  6.0 kW drawn, budget 5.0 kW"
 
 
 def test_power_over_the_budget_of_a_rack_counts_no_pue():
     racks = (Rack("r01", "ams1", 4.7), Rack("r02", "ams1", 0.1))  # all 12 GPUs x 400 W are in r01
-    (alarm,) = fleet_of(SERVING, sites=(Site("ams1", pue=1.25),), racks=racks).alarms
+    (alarm,) = find_alarms(fleet_of(SERVING, sites=(Site("ams1", pue=1.25),), racks=racks))
     assert (alarm.kind, alarm.subject, alarm.text) == ("power", "rack r01 of ams1", "rack r01 of ams1  4.8 kW drawn, budget 4.7 kW")
 
 
@@ -62,7 +63,7 @@ def test_an_alarm_keeps_the_time_since_when_it_stands():
 
 
 def test_worst_first_then_oldest():
-    fleet = fold(fleet_of(SERVING), [sampled("n3", gpu={0: {"throttle": 0x40}}), tick(101.0)])
+    fleet = fold(fleet_of(SERVING), [sampled("n3", gpu={0: {"ecc_uncorrected": 2}}), tick(101.0)])
     fleet = fold(fleet, [Lost("n2", 102.0, UNREACHABLE, "no answer"), tick(102.0)])
     assert [alarm.severity for alarm in fleet.alarms] == [2, 1]
 
@@ -72,12 +73,13 @@ def test_models_without_objective_or_minimum_never_alarm():
 
 
 def test_a_node_that_is_gone_raises_one_alarm_not_many():
-    hot = fold(fleet_of(SERVING), [sampled("n2", gpu={0: {"throttle": 0x40, "xid": 79}})])
+    hot = fold(fleet_of(SERVING), [sampled("n2", gpu={0: {"ecc_uncorrected": 2, "xid": 79}})])
+    assert [alarm.kind for alarm in hot.alarms] == ["xid", "ecc"]
     gone = fold(hot, [Lost("n2", 105.0, UNREACHABLE, "no answer"), tick(102.0)])
     assert [alarm.kind for alarm in gone.alarms if alarm.node == "n2"] == ["reach"]
     assert not np.isnan(gone.gpu("temp_c")[4])
 
 
 def test_a_slow_token_counts_against_its_own_objective():
-    (alarm,) = fleet_of({"n1": [worker_fields("w1", itl_p95_ms=80)]}, models=(Model("demo", itl_p95_ms=50.0),)).alarms
+    (alarm,) = find_alarms(fleet_of({"n1": [worker_fields("w1", itl_p95_ms=80)]}, models=(Model("demo", itl_p95_ms=50.0),)))
     assert alarm.text == "demo  ITL p95 80 ms, objective 50 ms"

@@ -53,6 +53,10 @@ link = "sim"
 name = "llama"
 min_ready = 1
 checkpoint = "https://ann:hunter2@hub/llama"
+
+[[alarms]]
+rule = "saturation"
+enabled = false
 """
 SECONDS, GAP_AFTER, GAP_S = 180, 120, 60
 """So many seconds are recorded; after the first GAP_AFTER of them nobody records for GAP_S."""
@@ -81,7 +85,10 @@ def sim_fleets(config, start: int) -> Iterator[Fleet]:
     """n3 is lost in the last ten seconds before the gap."""
     nodes = tuple(NodeFacts(spec.name, spec.site, spec.rack, spec.chip, spec.address or spec.name) for spec in config.nodes)
     start_of_gpus = np.zeros(len(nodes) + 1, np.int64)
-    fleet = opening(Roster(config.fleet_name, config.environment, nodes, config.sites, models=config.models, gpu_start=start_of_gpus))
+    fleet = opening(Roster(
+        config.fleet_name, config.environment, nodes, config.sites, models=config.models, alarm_rules=config.alarm_rules,
+        gpu_start=start_of_gpus,
+    ))
     world = World(config.nodes, config.models, at=float(start))
     fleet = fold(fleet, [Linked(spec.name, 0.0, ingest(world.facts_line(row), spec.name)) for row, spec in enumerate(config.nodes)])
     for second in range(SECONDS):

@@ -7,6 +7,8 @@ from dataclasses import replace
 import numpy as np
 from msgspec.structs import replace as changed
 
+from opsconsole.core.alarm import Note
+from opsconsole.core.alarm_book import Ack, Book, Silence, marked
 from opsconsole.core.alarms import find_alarms
 from opsconsole.core.fleet import (
     CONNECTING,
@@ -113,6 +115,8 @@ def calm(nodes: int = 24, gpus: int = 8, seed: int = 7, names: tuple[str, ...] =
         ("energy_j", util * 1e6),
     ):
         values[GPU_COLUMNS.index(name)] = column
+    told = np.full((len(NODE_COLUMNS), nodes), 20.0)
+    told[NODE_COLUMNS.index("disk_free_mib")] = 500_000.0
     fleet = Fleet(
         at=at,
         mono=MONO,
@@ -121,7 +125,7 @@ def calm(nodes: int = 24, gpus: int = 8, seed: int = 7, names: tuple[str, ...] =
         cause=("",) * nodes,
         sampled_mono=np.full(nodes, MONO - 0.4),
         clock_offset_s=np.zeros(nodes),
-        node_values=np.full((len(NODE_COLUMNS), nodes), 20.0),
+        node_values=told,
         gpu_values=values,
         workers=_workers(lineup, random),
         processes={row: (Process(0, 4000 + row, "python3 -m opsconsole.worker", 61_000.0),) for row in range(nodes)},
@@ -207,6 +211,20 @@ def alarm(nodes: int = 24) -> Fleet:
     trend[HEADLINES.index("ttft_p95_ms"), :200] = 330.0
     trend[HEADLINES.index("queue_depth"), :200] *= 0.2
     return replace(fleet, trend=trend)
+
+
+def taken() -> Fleet:
+    """The bad night, an hour on: one alarm is taken, one rule silenced, two were written on."""
+    fleet = alarm()
+    lost, broken = fleet.alarms[:2]
+    book = Book(
+        {broken.id: Ack(NOW - 1500, "anna@laptop", 2, 1)},
+        (Silence("throttle", NOW + 5400, "the chiller is being mended", "bert", NOW - 1800),),
+        ((lost.id, Note(NOW - 600, "anna@laptop", "its BMC does not answer; remote hands are called")),
+         ("shift", Note(NOW - 300, "bert", "h200-004 and -005 stay hot until 5"))),
+    )
+    alarms = [marked(one, book, fleet.roster) for one in fleet.alarms]
+    return replace(fleet, alarm_book=book, alarms=tuple(sorted(alarms, key=lambda one: (bool(one.silenced_by), bool(one.acked_by)))))
 
 
 def lost() -> Fleet:

@@ -27,6 +27,8 @@ class StandIn:
         """What runs() answers."""
         self.resumed: list[str] = []
         self.cancelled: list[str] = []
+        self.said: list = []
+        """What was said of alarms."""
 
     async def attach(self, on_fleet: Callable[[Fleet], None], on_lost: Callable[[str], None]) -> StandIn:
         self.on_fleet, self.on_lost = on_fleet, on_lost
@@ -68,6 +70,12 @@ class StandIn:
         values = 70 + 8 * np.sin(np.arange(len(times)) / 15 + gpu) + np.where(np.arange(len(times)) > 70, 12, 0)
         values[30:40] = np.nan
         return Series(series, "", times, values)
+
+    async def say(self, said) -> str:
+        self.said.append(said)
+        if self.refusal:
+            raise ValueError(self.refusal)
+        return f"{said.word} {said.what}: done"
 
     async def close(self) -> None:
         self.closed = True

@@ -22,9 +22,11 @@ def test_ids_and_keys_are_given_once() -> None:
 def test_capitals_change_the_fleet_and_nothing_else_does() -> None:
     dangerous = {action.id: action.keys[0] for action in ACTIONS if action.dangerous}
     assert {action for action, key in dangerous.items() if key.isupper()} == {
-        "drain", "launch", "rebalance", "rollout", "stop", "cordon", "cap", "undo",
+        "drain", "launch", "rebalance", "rollout", "stop", "cordon", "cap", "undo", "mend",
     }
-    assert {action for action, key in dangerous.items() if not key.isupper()} == {"resume", "cancel"}  # of what was said yes to
+    assert {action for action, key in dangerous.items() if not key.isupper()} == {
+        "resume", "cancel", "ack", "silence", "note",  # of what was said yes to, and what is said of alarms
+    }
     assert {action.id for action in ACTIONS if action.keys[0].isupper() and action.keys[0] != "G"} <= dangerous.keys()
 
 
@@ -59,11 +61,11 @@ async def test_every_action_is_in_help_and_does_something_where_it_is_bound() ->
             assert f"{action.name}" in text and shown(action.keys[0]) in text
         assert isinstance(app.screen.query_one(HelpBox), HelpBox)
         await press(pilot, "escape")
-        for screen in ("fleet", "node", "workers", "plans", "chart", "capacity"):
+        for screen in ("fleet", "node", "workers", "plans", "chart", "capacity", "alarms"):
             app.open_view(screen)
             await pilot.pause()
             for action in app.actions:
-                views = ("fleet", "node", "workers", "plans", "chart", "capacity")
+                views = ("fleet", "node", "workers", "plans", "chart", "capacity", "alarms")
                 if action.id in ("quit", *views, "open", "back") or screen not in action.screens:
                     continue
                 action.do(app.view)

@@ -8,6 +8,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.screen import Screen
 
+from opsconsole.core.steps import Intent
 from opsconsole.tui import asking
 from opsconsole.tui.frame import Frame
 from opsconsole.tui.pane import Pane
@@ -179,6 +180,10 @@ class View(Screen[None], inherit_bindings=False):
     def chosen_name(self) -> str:
         """Node or worker that an action takes when nothing is marked; "" when there is none."""
         return self.app.sight.node
+
+    def mend_of(self, action: str) -> Intent | None:
+        """What an action's key does about a chosen alarm; None where none is chosen, or it does nothing about it."""
+        return None
 
     def undo(self) -> None:
         """Take the last action back, or what is chosen out of its drain."""

@@ -8,6 +8,7 @@ from opsconsole.core.wording import age_text
 from opsconsole.tui.paint import Row, cells, fit
 from opsconsole.tui.pane import Pane
 from opsconsole.tui.runs import name_of
+from opsconsole.tui.widgets.alarms_table import counts_text
 
 HINT = "  n next ▸ "
 
@@ -50,13 +51,18 @@ class AlarmStrip(Pane):
         return self.row().put(" ✔ ALL CLEAR ", "ok", True).put(" every node is fresh, nothing waits for you", "dim")
 
     def _alarms(self, alarms: tuple[Alarm, ...], width: int) -> Row:
-        critical = sum(alarm.severity == 2 for alarm in alarms)
+        waiting, still = [alarm for alarm in alarms if alarm.is_open], counts_text(alarms)
+        if not waiting:
+            row = self.row().put(" ◐ NOTHING WAITS ", "info", True).put(f" {still}", "text")
+            row.put(f": {self.app.acting.key('alarms')} alarms", "accent")
+            return self._interrupted(row, width)
+        critical = sum(alarm.severity == 2 for alarm in waiting)
         words = ("CRITICAL", "WARNING") if width >= 100 else ("CRIT", "WARN")
-        label = f" {'✖' if critical else '▲'} {critical} {words[0]} · {len(alarms) - critical} {words[1]} "
+        label = f" {'✖' if critical else '▲'} {critical} {words[0]} · {len(waiting) - critical} {words[1]} "
         row = self.row().put(label, "strong", True, "crit_ground" if critical else "warn_ground")
         self._interrupted(row, width if width < 100 else width * 3 // 4)
-        hint = HINT if width >= 100 else ""
-        for number, alarm in enumerate(alarms):
+        hint = (f" +{still} " if still else "") + (HINT if width >= 100 else "")
+        for number, alarm in enumerate(waiting):
             if not self._put_alarm(row, alarm, width - len(hint), first=not number):
                 break
         return row.to(width - len(hint)).put(hint, "accent")

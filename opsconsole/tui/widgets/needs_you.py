@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 from opsconsole.core.fleet import Alarm
+from opsconsole.core.mends import mends
 from opsconsole.core.run import Run
 from opsconsole.core.wording import age_text
 from opsconsole.tui.paint import Row, cells, title
 from opsconsole.tui.pane import Pane
 from opsconsole.tui.runs import name_of, progress_text
+from opsconsole.tui.widgets.alarms_table import counts_text
 
 RUNS_MOST = 3
 """Interrupted runs told here; the plans screen has them all."""
-HELPS = {
-    "ttft": ("launch", "rebalance"),
-    "ready": ("launch",),
-    "throttle": ("drain",),
-    "gpu": ("drain",),
-    "ecc": ("drain",),
-    "xid": ("drain",),
-    "worker": ("drain",),
-    "power": ("rebalance", "cap"),
-}
-"""Kind of alarm (before its "-") -> ids of actions that help."""
 
 
 class NeedsYou(Pane):
     def rows(self, width: int, height: int) -> list[Row]:
-        alarms = self.frame.fleet.alarms if self.frame else ()
+        known = self.frame.fleet.alarms if self.frame else ()
+        alarms = tuple(alarm for alarm in known if alarm.is_open)
         runs = self.app.acting.interrupted
         count = len(alarms) + len(runs)
         rows = [title(self.look, "WHAT NEEDS YOU", width, str(count) if count else "", "warn", indent=1)]
@@ -34,6 +26,8 @@ class NeedsYou(Pane):
             rows += self._run(run, width)
         if not count:
             rows.append(self.row().put(" ✔ ", "ok", True).put("nothing" if self.frame else "not known yet", "dim"))
+        if still := counts_text(known):
+            rows.append(self.row().put(" ◐ ", "info", True).column(f"{still}: {self.app.acting.key('alarms')} alarms", width - 3, "dim"))
         fits = max(0, height - len(rows)) // 2
         shown = alarms if len(alarms) <= fits else alarms[: max(0, fits - 1)]
         for alarm in shown:
@@ -59,7 +53,7 @@ class NeedsYou(Pane):
         second = (
             self.row()
             .put("   ")
-            .column(alarm.detail or self._where(alarm), width - 5 - cells(helps), "dim")
+            .column(alarm.detail or alarm.cause or self._where(alarm), width - 5 - cells(helps), "dim")
             .put(" " + helps + " ", "accent")
         )
         return [first, second]
@@ -74,5 +68,5 @@ class NeedsYou(Pane):
 
     def _helps(self, alarm: Alarm) -> list[str]:
         by_id = {action.id: action for action in self.app.actions_now}
-        wanted = HELPS.get(alarm.kind.split("-")[0], ()) or (("open",) if alarm.node else ())
+        wanted = [mend.action for mend in mends(self.frame.fleet, alarm) if mend.action] or (["open"] if alarm.node else [])
         return [f"{by_id[name].key_shown} {by_id[name].name}" for name in wanted if name in by_id]

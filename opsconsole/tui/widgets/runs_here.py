@@ -51,7 +51,7 @@ class RunsHere(Pane):
         return lines
 
     def _alarms(self, node: str, width: int) -> list[Row]:
-        alarms = [alarm for alarm in self.frame.fleet.alarms if alarm.node == node]
+        alarms = [alarm for alarm in self.frame.fleet.alarms if node in alarm.nodes]
         if not alarms:
             return []
         lines = [title(self.look, "WHAT IS WRONG HERE", width, str(len(alarms)), "warn", indent=1)]

@@ -20,8 +20,9 @@ class StatusLine(Pane):
         if self.frame is None:
             return [row.column("◐ connecting …", width, "info")]
         frame = self.frame
-        critical = sum(alarm.severity == 2 for alarm in frame.fleet.alarms)
-        warning = len(frame.fleet.alarms) - critical
+        alarms = [alarm for alarm in frame.fleet.alarms if alarm.is_open]
+        critical = sum(alarm.severity == 2 for alarm in alarms)
+        warning = len(alarms) - critical
         glyph, ink = ("✖", "crit") if critical else (("▲", "warn") if warning else ("●", "ok"))
         up = f"{int(frame.fleet.answering.sum())}/{len(frame.roster.nodes)} up"
         words = f"{glyph} {up} ✖{critical} ▲{warning} queue {count_text(frame.headlines['queue_depth'])}"
