@@ -111,7 +111,7 @@ class Reader:
             raise HistoryError(f"of {at_text(at)} only series were kept, by an older opsconsole; choose a later moment")
         try:
             return self._fleet_of(connection, t, at, row)
-        except (ValueError, KeyError, IndexError, TypeError) as error:  # damaged, or made by a stranger
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:  # damaged, or made by a stranger
             raise HistoryError(f"the moment {at_text(at)} cannot be read: {error}; choose another one") from None
 
     def _fleet_of(self, connection: sqlite3.Connection, t: int, at: float, row: tuple[str, int, bytes]) -> Fleet:
