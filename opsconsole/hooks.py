@@ -76,14 +76,33 @@ class Router(Protocol):
         """Take it out of the table."""
 
 
+class Elsewhere(Protocol):
+    """Another machine, reached over SSH as the fleet's nodes are: ssh_config, known_hosts, jump hosts, one connection that comes back
+    after a break. Everything raises RouterError, in a sentence that names the machine and the mend."""
+
+    name: str
+
+    async def open(self, socket: str) -> tuple[Any, Any]:
+        """A connection to a unix socket there, as asyncio's (StreamReader, StreamWriter)."""
+
+    async def write(self, path: str, text: str) -> None:
+        """A file there, whole or not at all, and for nobody's eyes but its owner's."""
+
+
+def _nowhere(host: str) -> Elsewhere:
+    raise ValueError(f"{host} cannot be reached from here")
+
+
 @dataclass(frozen=True)
 class RouterSettings:
-    """What a router is made from: [router] of the fleet file, the fleet's models, and a private folder of its own to keep files in."""
+    """What a router is made from: [router] of the fleet file, the fleet's models, a private folder of its own to keep files in, and how
+    other machines are reached. elsewhere: by "[user@]host[:port]", without touching the network; raises ValueError in a sentence."""
 
     url: str | None
     options: Mapping[str, Any]
     models: tuple[str, ...]
     folder: Path
+    elsewhere: Callable[[str], Elsewhere] = _nowhere
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,7 @@ def _supervised(node, record, argv, variables, notifies):
     try:
         record = units.start_unit(node.records, record, argv, variables, limit_s, notifies)
     except OSError as error:
-        raise OSError("%s: %s" % (error, log_tail(record.log) or "no output")) from error
+        raise OSError(": ".join(filter(None, (str(error), log_tail(record.log))))) from error
     node.records.save(record)
     return record
 

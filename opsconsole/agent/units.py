@@ -74,11 +74,12 @@ def start_unit(records, record, argv, variables, term_limit_s, notifies):
     argv = [text.replace("$", "$$") for text in argv]  # systemd would put variables in
     done = subprocess.run([*command, "--", *argv], stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT_S, check=False)
     if done.returncode:
-        raise OSError("systemd-run: %s" % done.stderr.decode("utf-8", "replace")[:300])
+        raise OSError("systemd-run: %s" % done.stderr.decode("utf-8", "replace").strip()[:300])
     record.pid, record.start_time = _first_process(record)
     if not record.start_time:
+        code = exit_code(show(record))
         stop_unit(record)
-        raise OSError("crash loop: %s ended at once, each time it was started" % name)
+        raise OSError("crash loop: %s ended at once, each time it was started, exit code %s" % (name, code))
     return record
 
 
@@ -136,9 +137,9 @@ def exit_code(shown):
 
 
 def restarts(shown):
-    """How often the unit was started again; systemd counts the start that its limit refused too."""
+    """How often the unit was started again; systemd counts a start that its limit, or the worker's leaving, did not let be."""
     counted = int(shown.get("NRestarts") or 0)
-    return counted - 1 if counted and shown.get("ActiveState") == "failed" else counted
+    return counted - 1 if counted and shown.get("ActiveState") in ("failed", "inactive") else counted
 
 
 def members(group):

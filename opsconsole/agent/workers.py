@@ -78,9 +78,11 @@ class Watched:
 
     def _will_start_again(self):
         record = self.record
-        if record.stopped_wall or record.failed or record.boot_id != self._boot_id or self._records.is_leaving(record.name):
+        if record.stopped_wall or record.failed or record.boot_id != self._boot_id:
             return False
-        return is_kept(record, self._boot_id) if record.unit is None else self._unit_starts_again(record)
+        # systemd is asked about a unit that leaves, too: it alone knows how that ended
+        starts_again = self._unit_starts_again(record) if record.unit else is_kept(record, self._boot_id)
+        return starts_again and not self._records.is_leaving(record.name)
 
     def _unit_starts_again(self, record):
         """Ask systemd what became of the unit, and keep what it says."""
@@ -90,7 +92,8 @@ class Watched:
         if pid and pid != record.pid:
             self._keep(pid=pid, start_time=processes.start_time(pid), restarts=restarts)
         elif shown and not pid:
-            failed = "crash loop: %d starts" % min(restarts + 1, units.STARTS_LIMIT) if is_over and restarts else None
+            has_failed = shown.get("ActiveState") == "failed" and restarts
+            failed = "crash loop: %d starts" % min(restarts + 1, units.STARTS_LIMIT) if has_failed else None
             ended = {"exit_code": units.exit_code(shown), "result": shown.get("Result"), "restarts": restarts, "failed": failed}
             if any(getattr(record, field) != value for field, value in ended.items()):
                 self._keep(**ended)

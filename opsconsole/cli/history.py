@@ -9,7 +9,7 @@ import numpy as np
 
 from opsconsole.cli.chart import chart_lines
 from opsconsole.cli.output import CommandError, Exit, print_data, print_json
-from opsconsole.cli.past import open_past, typed_span
+from opsconsole.cli.past import now_of, open_past, span_of, typed_span
 from opsconsole.cli.table import Column, table, terminal_width
 from opsconsole.core.text import clean
 from opsconsole.core.wording import age_text, at_text
@@ -28,7 +28,7 @@ LIST_COLUMNS = (Column("SERIES", lambda row: row["series"]), Column("UNIT", lamb
 @click.option("--worker", help="Of this worker.")
 @click.option("--site", help="Of this site.")
 @click.option("--model", help="Of this model.")
-@click.option("--since", default="15m", show_default=True, help="15m, 2h, 1d (ago), 14:30 or an ISO time.")
+@click.option("--since", default="15m", show_default=True, help="15m, 2h, 1d (ago; with --file before its end), 14:30 or an ISO time.")
 @click.option("--until", default="now", show_default=True, help="The same, or now.")
 @click.option("--points", type=click.IntRange(2, 1_000_000), help="At most so many points: lowest and highest of each span stay.")
 @click.option("--list", "only_list", is_flag=True, help="The series there are, with their units.")
@@ -52,9 +52,9 @@ def history(
         return answer(settings, sql, file, as_json, as_csv)
     if only_list or series is None:
         return _list(as_json, as_csv)
-    start, end = typed_span(since, until)
     asked = points if points or as_json or as_csv else CHART_POINTS
     with open_past(settings, file) as reader:
+        start, end = typed_span(since, until, now_of(reader, file))
         found = _found(reader, series, subject, start, end, asked)
     if as_json:
         _print_json(found, subject, start, end)
@@ -69,8 +69,7 @@ def _found(reader, series: str, subject: dict, start: float, end: float, points:
     """The series; that nothing is recorded at all has been raised before, so what cannot be answered now is asked wrongly."""
     from opsconsole.control.archive import HistoryError
 
-    if reader.span() is None:
-        raise CommandError(f"nothing is recorded in {reader.path} yet")
+    span_of(reader)
     try:
         return reader.series(series, **subject, since=start, until=end, points=points)
     except HistoryError as error:

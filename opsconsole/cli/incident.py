@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from opsconsole.cli.output import CommandError, Exit, narrate, print_data, print_json
+from opsconsole.cli.output import CommandError, Exit, Progress, narrate, print_data, print_json
 from opsconsole.cli.past import history_file, open_past, typed_span
 from opsconsole.core.text import clean
 from opsconsole.core.wording import age_text, at_text
@@ -34,7 +34,7 @@ def save(settings, target: Path, since: str, until: str, nodes: Sequence[str], r
     start, end = typed_span(since, until)
     with open_past(settings) as reader:
         _check_nodes(reader, nodes, end)
-        counts = save_incident(reader, target, Cut(start, end, tuple(nodes), not redact), force)
+        counts = save_incident(reader, target, Cut(start, end, tuple(nodes), not redact), force, Progress("seconds written"))
     if as_json:
         print_json({
             "file": str(target), "bytes": target.stat().st_size, "since": at_text(start), "until": at_text(end), "seconds": counts.seconds,

@@ -31,6 +31,10 @@ def _number(title: str, key: str, say: Callable[[float | None], str] = number_te
     return Column(title, lambda row: say(row[key]), right=True)
 
 
+def _usd(value: float | None) -> str:
+    return number_text(value, 2)
+
+
 def _share(title: str, key: str, whole: str, say: Callable[[float | None], str]) -> Column:
     return Column(title, lambda row: f"{say(row[key])} / {say(row[whole])}" if row[whole] is not None else say(row[key]), right=True)
 
@@ -118,11 +122,14 @@ LISTINGS = {
         Listing("models", _models, (
             _MARK, _text("MODEL", "name"), _text("ENGINE", "engine"), _share("READY", "ready", "workers", number_text),
             _number("LEAST", "min_ready"), _number("QUEUE", "queue_depth", count_text), _number("TOK/S", "tokens_per_s", count_text),
-            _latency("TTFT P95 MS", "ttft_p95_ms"), _latency("ITL P95 MS", "itl_p95_ms"), _number("KV %", "kv_used_pct"), _REASON)),
+            _number("CAN SERVE", "capacity_tokens_per_s", count_text), _number("FULL %", "load_pct"),
+            _number("$/M", "usd_per_million_tokens", _usd), _latency("TTFT P95 MS", "ttft_p95_ms"), _latency("ITL P95 MS", "itl_p95_ms"),
+            _number("KV %", "kv_used_pct"), _REASON)),
         Listing("sites", _sites, (
             _MARK, _text("SITE", "name"), _text("PROVIDER", "provider", True), _share("NODES", "nodes_answering", "nodes", number_text),
             _number("GPUS", "gpus"), _number("UTIL %", "util_pct"), _share("FEED POWER", "feed_power_w", "power_budget_w", power_text),
-            _number("QUEUE", "queue_depth", count_text), _number("TOK/S", "tokens_per_s", count_text), _REASON)),
+            _number("FREE", "gpus_free"), _number("STRANDED", "gpus_stranded"), _number("QUEUE", "queue_depth", count_text),
+            _number("TOK/S", "tokens_per_s", count_text), _number("$/H", "usd_per_h", _usd), _REASON)),
     )
 }
 

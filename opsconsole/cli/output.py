@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from enum import IntEnum
 from typing import Any
 
@@ -42,6 +43,20 @@ def narrate(text: str) -> None:
     from opsconsole.core.text import clean  # here, because --help narrates nothing
 
     print(f"opsconsole: {clean(text, 1000)}", file=sys.stderr, flush=True)
+
+
+class Progress:
+    """Tells on stderr how far long work has come, not more often than people want to know."""
+
+    EVERY_S = 5.0
+
+    def __init__(self, what: str) -> None:
+        self._what, self._told_at = what, time.monotonic()
+
+    def __call__(self, count: int) -> None:
+        if time.monotonic() - self._told_at >= self.EVERY_S:
+            self._told_at = time.monotonic()
+            narrate(f"{count} {self._what} so far")
 
 
 def print_data(text: str) -> None:

@@ -52,22 +52,33 @@ def typed_moment(text: str, now: float | None = None) -> float:
         raise CommandError(str(error), Exit.USAGE) from None
 
 
-def typed_span(since: str, until: str) -> tuple[float, float]:
+def span_of(reader: Reader) -> tuple[float, float]:
+    """The first and the last moment that are kept. Raises CommandError when there is none."""
+    span = reader.span()
+    if span is None:
+        raise CommandError(f"nothing is recorded in {reader.path} yet")
+    return span
+
+
+def typed_span(since: str, until: str, now: float | None = None) -> tuple[float, float]:
     """Two moments as typed. Raises CommandError."""
-    now = time.time()
+    now = time.time() if now is None else now
     start, end = typed_moment(since, now), typed_moment(until, now)
     if start >= end:
         raise CommandError(f"the beginning of the span, {since}, is not before its end, {until}", Exit.USAGE)
     return start, end
 
 
+def now_of(reader: Reader, file: str | None) -> float:
+    """What times are counted back from: in a file from elsewhere its end. Raises CommandError."""
+    return time.time() if file is None else span_of(reader)[1]
+
+
 def fleet_at(settings: Settings, at: str | None, file: str | None = None) -> Fleet:
     """The fleet as it was, with a word on stderr of when that was. at: as typed, None is the end. Raises CommandError."""
     with open_past(settings, file) as reader:
-        span = reader.span()
-        if span is None:
-            raise CommandError(f"nothing is recorded in {reader.path} yet")
-        wanted = span[1] if at is None else typed_moment(at)
+        span = span_of(reader)
+        wanted = span[1] if at is None else typed_moment(at, now_of(reader, file))
         _check(wanted, span, at)
         fleet = reader.at(wanted)
         _tell_which(reader, wanted, fleet.at, span)
@@ -78,7 +89,8 @@ def _check(wanted: float, span: tuple[float, float], at: str | None) -> None:
     if wanted > time.time() + 1.0:
         raise CommandError(f"--at {at} lies in the future; what will be is told by forecasts, not by history", Exit.USAGE)
     if wanted < span[0]:
-        raise CommandError(f"nothing is kept of {at_text(wanted)}; the history goes from {at_text(span[0])} to {at_text(span[1])}")
+        kept = f"seconds are kept from {at_text(span[0])} to {at_text(span[1])}"
+        raise CommandError(f"nothing is kept of {at_text(wanted)}: {kept}; `opsconsole history` may reach further back, in minutes")
 
 
 def _tell_which(reader: Reader, wanted: float, shown: float, span: tuple[float, float]) -> None:

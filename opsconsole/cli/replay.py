@@ -8,9 +8,8 @@ from typing import NamedTuple
 
 import click
 
-from opsconsole.cli.moments import moment
 from opsconsole.cli.output import CommandError, Exit
-from opsconsole.cli.session import locate
+from opsconsole.cli.past import open_past, span_of, typed_moment
 from opsconsole.core.wording import at_text
 
 
@@ -38,30 +37,11 @@ def replay(settings, file: str | None, at: str | None) -> int:
 
 def _replay_of(settings, file: str | None, at: str | None) -> Replay:
     """Raises CommandError for a history that cannot be read, or knows nothing of the moment."""
-    from opsconsole.control.past import HistoryError, Past
-    from opsconsole.control.places import history_path
-
-    path = Path(file) if file is not None else history_path(locate(settings)[1])
-    if not path.is_file():
-        raise CommandError(f"there is no history at {path}", Exit.USAGE if file is not None else Exit.FAILED)
-    past = Past(path)
-    try:
-        kept = past.reader.span()
-    except HistoryError as error:
-        raise CommandError(str(error)) from None
-    finally:
-        past.reader.close()
-    if kept is None:
-        raise CommandError(f"nothing is recorded in {path} yet")
-    stand_at = kept[1] if at is None else _moment(at, kept[1] if file is not None else time.time())
+    with open_past(settings, file) as reader:
+        kept = span_of(reader)
+    path = reader.path
+    stand_at = kept[1] if at is None else typed_moment(at, kept[1] if file is not None else time.time())
     if not kept[0] - 1 <= stand_at <= max(kept[1], time.time()):
         words = f"--at {at} is {at_text(stand_at)}; {path} was recorded from {at_text(kept[0])} to {at_text(kept[1])}"
         raise CommandError(words, Exit.USAGE)
     return Replay(path, stand_at)
-
-
-def _moment(text: str, now: float) -> float:
-    try:
-        return moment(text.strip().removeprefix("-"), now)
-    except ValueError as error:
-        raise CommandError(str(error), Exit.USAGE) from None

@@ -22,6 +22,7 @@ COMMANDS = {
     "models": ("opsconsole.cli.views", "Models with their ready workers, queue and objective."),
     "sites": ("opsconsole.cli.views", "Sites with their power and its budget."),
     "alarms": ("opsconsole.cli.alarms", "What deserves a person; ack, silence, note, and test the rules on the past."),
+    "capacity": ("opsconsole.cli.capacity", "What is left, when it ends, what it costs; --what-if and a day's target."),
     "launch": ("opsconsole.cli.act", "Start workers of a model."),
     "drain": ("opsconsole.cli.act", "Take workers out without losing a request, then stop them."),
     "undrain": ("opsconsole.cli.act", "Let draining workers take requests again."),

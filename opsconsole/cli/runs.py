@@ -46,16 +46,19 @@ def runs(settings, run_id: str, let_go: bool, as_json: bool) -> int:
 @click.option("--back", is_flag=True, help="Take it back: begin nothing more, then undo what was done, as a plan of its own.")
 @click.option("--yes", is_flag=True, help="Undo without asking.")
 @click.option("--plan", "only_plan", is_flag=True, help="With --back: print the plan that would undo it, and stop.")
+@click.option("--reason", default="", help="With --back: why, for those who read it later.")
 @click.option("--json", "as_json", is_flag=True, help="The run, or the receipt of the undo, as one JSON object.")
 @click.pass_obj
-def resume(settings, run_id: str, back: bool, yes: bool, only_plan: bool, as_json: bool) -> int:
+def resume(settings, run_id: str, back: bool, yes: bool, only_plan: bool, reason: str, as_json: bool) -> int:
     """Go on with a run that its console let go of or did not outlive, or take it back."""
     if only_plan and not back:
         raise click.UsageError("--plan goes with --back: what a resumed run does is shown by `runs ID`")
+    if reason and not back:
+        raise click.UsageError("--reason goes with --back: a resumed run keeps the reason that it was begun with")
     if settings.read_only and not only_plan:
         raise CommandError("this is read-only (--read-only): no run may go on; --back --plan shows what would be undone", Exit.REFUSED)
     with open_session(settings) as session:
-        return _back(session, run_id, yes, only_plan, as_json) if back else _resume(session, run_id, as_json)
+        return _back(session, run_id, clean(reason), yes, only_plan, as_json) if back else _resume(session, run_id, as_json)
 
 
 def _resume(session, run_id: str, as_json: bool) -> int:
@@ -69,12 +72,12 @@ def _resume(session, run_id: str, as_json: bool) -> int:
     return Exit.CONFLICT if has_conflict else EXITS.get(run.state, Exit.FAILED)
 
 
-def _back(session, run_id: str, yes: bool, only_plan: bool, as_json: bool) -> int:
+def _back(session, run_id: str, reason: str, yes: bool, only_plan: bool, as_json: bool) -> int:
     (run,) = session.runs(run_id)
     if not only_plan and run.state in ("OPEN", "INTERRUPTED"):
         session.tell(run_id, "cancel", actor())
         _to_its_end(session, run_id)
-    plan = session.plan(Undo(run.id, f"takes back {run.plan.title}", actor()))
+    plan = session.plan(Undo(run.id, reason or f"takes back {run.plan.title}", actor()))
     show_plan(plan, as_json, as_data=only_plan or (as_json and (bool(plan.refusal) or not plan.steps)))
     if plan.refusal:
         return refused(plan)

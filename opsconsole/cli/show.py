@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from opsconsole.cli.capacity import with_headroom
 from opsconsole.cli.listings import LISTINGS, Row, status_lines
 from opsconsole.cli.output import CommandError, Exit, narrate, print_data, print_json
 from opsconsole.cli.past import fleet_at
@@ -35,7 +36,7 @@ def show(
     """Shows what the command `name` is about, of what the expression chooses; returns the exit code. past: --at and --file, None for
     the fleet as it is. Raises CommandError."""
     chosen = _filter(expression, site)
-    once = _refusing_unknown(name, _show_status if name == "status" else _show_listing(name))
+    once = _refusing_unknown(name, _show_status if name == "status" else _show_listing(name, settings, past[1] if past else None))
     if past is not None:
         fleet = fleet_at(settings, *past)
         return tell_silent(fleet, once(fleet, chosen, as_json), "did not answer")
@@ -92,11 +93,11 @@ def _show_again(fleet: Fleet, once: Show, chosen: Filter, as_json: bool) -> None
         print_data("")
 
 
-def _show_listing(name: str) -> Show:
+def _show_listing(name: str, settings: Settings, file: str | None) -> Show:
     listing = LISTINGS[name]
 
     def once(fleet: Fleet, chosen: Filter, as_json: bool) -> list[int]:
-        rows = listing.rows(fleet, chosen, not as_json)
+        rows = with_headroom(settings, name, fleet, listing.rows(fleet, chosen, not as_json), file)
         if as_json:
             print_json({"at": at_text(fleet.at), name: rows})
         else:

@@ -10,7 +10,7 @@ def _command(name: str, text: str, is_of_a_site: bool = True) -> click.Command:
     @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
     @click.option("--watch", is_flag=True, help="Again every second, until Ctrl-C.")
     @click.option("--filter", "expression", default="", help="Only what matches, as in: site:ams1 util>90 !drained")
-    @click.option("--at", metavar="TIME", help="As it was then: 03:12, 20m (ago) or an ISO time.")
+    @click.option("--at", metavar="TIME", help="As it was then: 03:12, 20m (ago; with --file before its end) or an ISO time.")
     @click.option("--file", type=click.Path(), help="From this history, as `incident save` writes one; its end, without --at.")
     @click.pass_obj
     def command(settings, as_json: bool, watch: bool, expression: str, at: str | None, file: str | None, site: str | None = None) -> int:

@@ -9,9 +9,11 @@ from typing import Any
 
 from opsconsole.config.alarms import read_rules, severity
 from opsconsole.config.hostlist import HostlistError, expand
+from opsconsole.config.prices import read_prices
 from opsconsole.config.table import NAME, Document, Table
 from opsconsole.config.values import Config, NodeSpec, Notifier, Router
 from opsconsole.core.alarm import WARNING
+from opsconsole.core.amounts import amount_of
 from opsconsole.core.fleet import Model, Policy, Rack, Site
 
 TABLES = (
@@ -22,8 +24,6 @@ PLUGINS_JUDGE = (
     *(("models", key) for key in ("engine", "checkpoint", "gpus", "gpu_share", "slots", "max_len")),
 )
 DEFAULT_SSH_CONFIG = Path("~/.ssh/config")
-TOKEN_SUFFIXES = {"": 1, "K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9, "T": 1e12, "P": 1e15}
-_TOKENS = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGBTP]?)")
 _ADDRESS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@$-]*")
 _HOP = r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]*@)?[A-Za-z0-9][A-Za-z0-9._-]*(?::\d{1,5})?"
@@ -106,7 +106,10 @@ def _site(table: Table) -> Site:
     prices = table.within("price_per_gpu_hour")
     by_chip = {chip: prices.number(chip, 0.0, 0.0, 1e6) or 0.0 for chip, _ in prices.items()}
     power_budget_kw, pue = table.number("power_budget_kw", None, 0.0, 1e7), table.number("pue", None, 1.0, 5.0)
-    return Site(table.name("name"), table.text("provider"), power_budget_kw, pue, by_chip)
+    return Site(
+        table.name("name"), table.text("provider"), power_budget_kw, pue, by_chip, read_prices(table),
+        table.number("node_overhead_w", None, 0.0, 1e6), table.number("budget_usd_per_month", None, 0.0, 1e12),
+    )
 
 
 def _racks(document: Document, nodes: tuple[NodeSpec, ...]) -> tuple[Rack, ...]:
@@ -150,10 +153,10 @@ def _tokens(table: Table, key: str) -> float | None:
     """2_000_000 or "2M"."""
     if not isinstance(table.get(key), str):
         return table.number(key, None, 0.0, 1e18)
-    match = _TOKENS.fullmatch(table.text(key).upper())
-    if match is None:
+    tokens = amount_of(table.text(key))
+    if tokens is None:
         table.refuse(key, f"is {table.text(key)!r}; write a number with K, M, G, T or P behind it, such as \"2T\"")
-    return float(match[1]) * TOKEN_SUFFIXES[match[2]]
+    return tokens
 
 
 def _policy(table: Table) -> Policy:

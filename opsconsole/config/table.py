@@ -16,6 +16,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 NAME_LIMIT = 120
 _HEADER = re.compile(r"\s*(\[\[?)\s*([A-Za-z0-9_.\"-]+)\s*\]")
 _KEY = re.compile(r"\s*\"?([A-Za-z0-9_-]+)\"?\s*[=.]")
+_ENTRY = re.compile(r"\s*\{")
 
 
 class Document:
@@ -36,6 +37,9 @@ class Document:
 
     def line(self, table: str, index: int, key: str = "") -> int:
         return self._lines.get((table, index, key)) or self._lines.get((table, index, "")) or 1
+
+    def has_line(self, table: str, index: int, key: str) -> bool:
+        return (table, index, key) in self._lines
 
     def table(self, name: str) -> Table:
         """A [table]; an empty one when it is not there."""
@@ -70,10 +74,11 @@ def _of_toml(path: Path, text: str, error: str) -> str:
 
 
 def _lines_of_keys(text: str) -> dict[tuple[str, int, str], int]:
-    """Line by (table, index of the table among those of its name, key); key "" is the header's."""
+    """Line by (table, index of the table among those of its name, key); key "" is the header's, "key[2]" that of a list's third entry
+    that begins a line."""
     lines: dict[tuple[str, int, str], int] = {}
     counts: dict[str, int] = {}
-    table, index = "", 0
+    table, index, last, entries = "", 0, "", 0
     for number, line in enumerate(text.splitlines(), 1):
         if header := _HEADER.match(line):
             name = header[2].replace('"', "")
@@ -84,6 +89,10 @@ def _lines_of_keys(text: str) -> dict[tuple[str, int, str], int]:
             lines.setdefault((table, index, rest), number)
         elif key := _KEY.match(line):
             lines.setdefault((table, index, key[1]), number)
+            last, entries = key[1], 0
+        elif last and _ENTRY.match(line):
+            lines.setdefault((table, index, f"{last}[{entries}]"), number)
+            entries += 1
     return lines
 
 
@@ -164,6 +173,18 @@ class Table:
         if value is not None and not isinstance(value, dict):
             self.refuse(key, f"is {value!r}; write {key} = {{ … = … }}")
         return Table(self._document, self._name, self._index, value or {}, key)
+
+    def entries(self, key: str) -> list[Table]:
+        """The tables of a list in this one, none when it is not there; a mistake in one is told with its own line where it has one."""
+        value = self.get(key)
+        if value is None:
+            return []
+        if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
+            self.refuse(key, f"is {value!r}; write {key} = [{{ … = … }}, …]")
+        places = [f"{key}[{number}]" for number in range(len(value))]
+        has_own = self._document.has_line(self._name, self._index, places[0]) if places else False
+        return [Table(self._document, self._name, self._index, entry, place if has_own else key)
+                for place, entry in zip(places, value, strict=True)]
 
     def items(self) -> list[tuple[str, Any]]:
         self._asked.update(self._values)

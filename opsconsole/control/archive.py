@@ -11,13 +11,13 @@ from opsconsole.history.export import KINDS, rows_of, table_name, whole_or_not_a
 from opsconsole.history.numbers import GAP_S
 from opsconsole.history.parquet import write_parquet
 from opsconsole.history.reader import Reader
-from opsconsole.history.rows import Wanted, columns_of
+from opsconsole.history.rows import Wanted, columns_of, expected_rows, is_of_nodes
 from opsconsole.history.schema import HistoryError
 from opsconsole.history.sql import QueryError, is_incident, open_sql, tables
 
 __all__ = [
-    "GAP_S", "KINDS", "HistoryError", "QueryError", "Reader", "Wanted", "columns_of", "contents", "find_metric", "from_elsewhere",
-    "history_path",
+    "GAP_S", "KINDS", "HistoryError", "QueryError", "Reader", "Wanted", "columns_of", "contents", "expected_rows", "find_metric",
+    "from_elsewhere", "history_path", "is_of_nodes",
     "open_sql", "rows_of", "series_known", "table_name", "tables", "whole_or_not_at_all", "write_csv", "write_parquet", "write_sqlite",
 ]
 

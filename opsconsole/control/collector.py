@@ -22,6 +22,7 @@ from opsconsole import __version__
 from opsconsole.config import Config, ConfigError, NodeSpec, read_config
 from opsconsole.control import places
 from opsconsole.control.alarm_desk import AlarmDesk
+from opsconsole.control.elsewhere import Machines
 from opsconsole.control.extensions import load_plugins, moves_streams, open_router, spec_for, told_of
 from opsconsole.control.past import Past
 from opsconsole.control.patience import loop_for
@@ -108,7 +109,8 @@ async def _watch(
             watch.emit(Acted(time.time(), subject, text, actor))
 
     plugins = load_plugins(config)
-    keeper = _keeper(config, plugins, state_dir, lambda: performer.withheld, lambda routed: watch.emit(routed))
+    machines = Machines(config)
+    keeper = _keeper(config, plugins, state_dir, machines, lambda: performer.withheld, lambda routed: watch.emit(routed))
     performer = Performer(_sender(config, plugins, links, note), note, audit, journal, keeper.confirm_out)
     await performer.recover()
     past = Past(places.history_path(state_dir))
@@ -142,6 +144,7 @@ async def _watch(
         await performer.close()
         await desk.close()
         await asyncio.to_thread(tellers.close)
+        await machines.close()
         await past.close()
         socket_path.unlink(missing_ok=True)
 
@@ -165,10 +168,11 @@ def _sender(config: Config, plugins: Plugins, links: list[Link], note: Callable[
 
 
 def _keeper(
-    config: Config, plugins: Plugins, state_dir: Path, withheld: Callable[[], Collection[str]], emit: Callable[[Routed], None]
+    config: Config, plugins: Plugins, state_dir: Path, machines: Machines, withheld: Callable[[], Collection[str]],
+    emit: Callable[[Routed], None],
 ) -> Keeper:
     """What keeps the router at what the fleet says; where the fleet file says nothing of one, it keeps the route file alone."""
-    router, name = open_router(config, plugins, places.routes_path(state_dir))
+    router, name = open_router(config, plugins, places.routes_path(state_dir), machines)
     addresses = {spec.name: _worker_address(spec) for spec in config.nodes}
     told = config.router and (config.router.url or config.router.kind != BUILT_IN["router"])
     return Keeper(router, name, addresses, withheld, emit if told else lambda routed: None)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from opsconsole.config import Config
+from opsconsole.control.elsewhere import Machines
 from opsconsole.control.router import AbsentRouter
 from opsconsole.control.routes import GatewayRouter
 from opsconsole.control.tellers import Told
@@ -48,19 +49,19 @@ def check(config: Config, plugins: Plugins, folder: Path) -> None:
             key = "kind" if error.key == "kind" else "options"
             config.refuse(f"notify.{place}.{key}", f"{error.key}: {error}" if "." in error.key else str(error))
     try:
-        _open_router(config, plugins, folder)
+        _open_router(config, plugins, folder, Machines(config))
     except Misfit as error:
         config.refuse(f"router.{error.key.partition('.')[0]}", f"{error.key}: {error}" if "." in error.key else str(error))
 
 
-def _open_router(config: Config, plugins: Plugins, folder: Path) -> Router | None:
+def _open_router(config: Config, plugins: Plugins, folder: Path, machines: Machines) -> Router | None:
     """The router of a plugin; None where it is the gateway. Raises Misfit."""
     if config.router is None or config.router.kind == BUILT_IN["router"]:
         return None
     kind = plugins.routers.get(config.router.kind)
     if kind is None:
         raise Misfit("kind", plugins.why_not("router", config.router.kind))
-    settings = RouterSettings(config.router.url, config.router.options, tuple(model.name for model in config.models), folder)
+    settings = RouterSettings(config.router.url, config.router.options, tuple(model.name for model in config.models), folder, machines)
     try:
         return kind.open(settings)
     except Misfit:
@@ -69,11 +70,11 @@ def _open_router(config: Config, plugins: Plugins, folder: Path) -> Router | Non
         raise Misfit("kind", f"{kind.name} cannot be used: {type(error).__name__}: {error}") from error
 
 
-def open_router(config: Config, plugins: Plugins, routes_path: Path) -> tuple[Router, str]:
+def open_router(config: Config, plugins: Plugins, routes_path: Path, machines: Machines) -> tuple[Router, str]:
     """The fleet's router and what to call it. One that cannot be used is an AbsentRouter: the fleet is watched all the same."""
     models = [model.name for model in config.models]
     try:
-        router = _open_router(config, plugins, routes_path.parent)
+        router = _open_router(config, plugins, routes_path.parent, machines)
     except Misfit as error:
         return AbsentRouter(f"[router] {error.key}: {error}"), f"router {config.router.kind}"
     url = config.router.url if config.router else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 from opsconsole import __version__
@@ -18,8 +19,11 @@ from opsconsole.history.schema import HistoryError
 __all__ = ["Counts", "Cut", "save_incident"]
 
 
-def save_incident(reader: Reader, target: Path, cut: Cut, force: bool) -> Counts:
-    """Writes `target`, mode 0600, whole or not at all; audit and journal lie beside the history. Raises HistoryError."""
+def save_incident(reader: Reader, target: Path, cut: Cut, force: bool, tell: Callable[[int], None]) -> Counts:
+    """Writes `target`, mode 0600, whole or not at all; audit and journal lie beside the history. Raises HistoryError.
+
+    tell: is told how many seconds are written, now and then.
+    """
     state_dir = reader.path.parent
     try:
         rows = list(read_rows(audit_path(state_dir), cut.since))
@@ -27,7 +31,7 @@ def save_incident(reader: Reader, target: Path, cut: Cut, force: bool) -> Counts
         runs = journal.runs()
         journal.close()
         with whole_or_not_at_all(target, force) as draft:
-            return incident.save(reader, draft, cut, rows, runs, __version__)
+            return incident.save(reader, draft, cut, rows, runs, __version__, tell)
     except (AuditError, JournalError) as error:
         raise HistoryError(str(error)) from None
     except sqlite3.Error as error:

@@ -19,6 +19,7 @@ import numpy as np
 
 from opsconsole.core.alarm import Alarm, Note
 from opsconsole.core.alarm_book import Book, Said
+from opsconsole.core.declared import Price
 from opsconsole.core.fleet import Cordoned, Fleet, Model, NodeFacts, Policy, Process, Rack, Roster, Site, Worker
 from opsconsole.core.run import Run, StepRun
 from opsconsole.core.steps import (
@@ -109,11 +110,16 @@ def roster_of(message: dict[str, Any]) -> Roster:
         **{name: _tupled(message[name]) for name in _ROSTER_PLAIN},
         **{name: _array_in(message[name]) for name in _ROSTER_ARRAYS},
         nodes=tuple(NodeFacts(*row) for row in message["nodes"]),
-        sites=tuple(Site(*row) for row in message["sites"]),
+        sites=tuple(_site_in(row) for row in message["sites"]),
         racks=tuple(Rack(*row) for row in message["racks"]),
         models=tuple(Model(*row) for row in message["models"]),
         policy=Policy(*message["policy"]),
     )
+
+
+def _site_in(row: list[Any]) -> Site:
+    site = dict(zip((field.name for field in fields(Site)), row, strict=True))
+    return Site(**{**site, "prices": tuple(Price(*price) for price in site["prices"])})
 
 
 def fleet_message(fleet: Fleet, number: int) -> dict[str, Any]:

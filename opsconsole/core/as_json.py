@@ -13,6 +13,7 @@ import numpy as np
 from opsconsole.core.alarm import Alarm
 from opsconsole.core.alarm_book import SHIFT
 from opsconsole.core.fleet import REACH_WORDS, Fleet, Model, Rack, Site, Worker
+from opsconsole.core.money import site_usd_per_h
 from opsconsole.core.power import drawn_w, gpus_of_feed
 from opsconsole.core.severity import gpu_reasons, reasons, severities
 from opsconsole.core.totals import (
@@ -177,17 +178,19 @@ def sites_json(fleet: Fleet) -> list[Row]:
 
 
 def site_json(fleet: Fleet, site: Site) -> Row:
-    """One site: power_w is what the GPUs of its answering nodes draw, feed_power_w that times PUE, to hold against the feed's budget."""
+    """One site: power_w is what the GPUs of its answering nodes draw, feed_power_w that, with the nodes' rest, times PUE, to hold against
+    the feed's budget."""
     rows = np.array([row for row, node in enumerate(fleet.roster.nodes) if node.site == site.name], dtype=np.int64)
     heard = rows[fleet.answering[rows]]
     sums = _sums(fleet, heard)
-    feed_w = None if sums["power_w"] is None else _plain(sums["power_w"] * (site.pue or 1.0))
+    rest_w = len(heard) * (site.node_overhead_w or 0.0)
+    feed_w = None if sums["power_w"] is None else _plain((sums["power_w"] + rest_w) * (site.pue or 1.0))
     return {
         "name": site.name, "provider": site.provider, "nodes": len(rows), "nodes_answering": len(heard),
         "gpus": int(gpu_counts(fleet.roster)[rows].sum()),
         **sums, "feed_power_w": feed_w,
         "power_budget_w": None if site.power_budget_kw is None else _plain(site.power_budget_kw * 1e3), "pue": site.pue,
-        "usd_per_h": _usd_per_h(fleet, site, rows),
+        "usd_per_h": _plain(site_usd_per_h(fleet, site, fleet.at)),
         "racks": [_rack_json(fleet, rack) for rack in fleet.roster.racks if rack.site == site.name],
         "reason": _site_reason(fleet, site, len(rows), len(heard), feed_w),
     }
@@ -198,14 +201,6 @@ def _rack_json(fleet: Fleet, rack: Rack) -> Row:
     heard = fleet.answering[fleet.roster.gpu_node[gpus_of_feed(fleet.roster, rack)]]
     drawn = _plain(drawn_w(fleet, rack)) if heard.any() else None
     return {"name": rack.name, "power_w": drawn, "power_budget_w": _plain(rack.power_budget_kw * 1e3)}
-
-
-def _usd_per_h(fleet: Fleet, site: Site, rows: np.ndarray) -> float | int | None:
-    """What the site's GPUs cost an hour by its price list, used or not; None where a chip has no price."""
-    prices = [site.price_per_gpu_hour.get(fleet.roster.nodes[row].chip) for row in rows]
-    if not prices or None in prices:
-        return None
-    return _plain(float(np.dot(np.array(prices, dtype=np.float64), gpu_counts(fleet.roster)[rows])))
 
 
 def _site_reason(fleet: Fleet, site: Site, nodes: int, answering: int, feed_w: float | None) -> str:

@@ -11,9 +11,9 @@ _UNITS = ((86400, "d"), (3600, "h"), (60, "m"))
 
 
 def command_of(intent: Intent) -> str:
-    """One line for a shell. It makes the same plan and asks before it acts: it carries no --yes. An undo gives its own reason."""
+    """One line for a shell. It makes the same plan and asks before it acts: it carries no --yes."""
     if isinstance(intent, Undo):
-        return shlex.join(["opsconsole", "resume", "--back", intent.run])
+        return shlex.join(["opsconsole", "resume", "--back", *(["--reason", intent.reason] if intent.reason else []), intent.run])
     options = [part for name, value in _options(intent) if value for part in (f"--{name}", value)]
     if isinstance(intent, Cap) and intent.watts is None:
         options = ["--restore"]

@@ -3,6 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+class Price(NamedTuple):
+    """What a GPU of a chip costs at a site while the entry holds. kind: on-demand, reserved or spot."""
+
+    chip: str
+    kind: str
+    usd_per_gpu_hour: float
+    gpus: int = 0
+    """How many are had at it; 0: all that no other entry covers."""
+    since: float | None = None
+    """Epoch seconds; None: it always held."""
+    until: float | None = None
+    """Epoch seconds; from then on it holds no more. None: no end is known."""
+
+    def holds(self, at: float) -> bool:
+        return (self.since is None or self.since <= at) and (self.until is None or at < self.until)
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +30,11 @@ class Site:
     power_budget_kw: float | None = None
     pue: float | None = None
     price_per_gpu_hour: dict[str, float] = field(default_factory=dict)
-    """USD an hour by chip."""
+    """USD an hour by chip, where no entry of `prices` holds."""
+    prices: tuple[Price, ...] = ()
+    node_overhead_w: float | None = None
+    """What each node draws beside its GPUs (processors, fans, network), before PUE."""
+    budget_usd_per_month: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

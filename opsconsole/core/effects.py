@@ -15,6 +15,7 @@ from opsconsole.core.fleet import Fleet, Rack, Site, Worker
 from opsconsole.core.guards import LEAVING, ready_at
 from opsconsole.core.load import Load, load_of
 from opsconsole.core.moments import Moment, moments
+from opsconsole.core.money import gpu_prices
 from opsconsole.core.power import (
     Feed,
     allowed_w,
@@ -207,7 +208,7 @@ class _Scene:
         touched = [step for step in self.steps if step.order["op"] in ("launch", *LEAVING)]
         if not touched:
             return []
-        prices = self._prices()
+        prices = gpu_prices(self.fleet)
         leaving = {number: step.worker for number, step in enumerate(self.steps) if step.order["op"] in LEAVING}
         staying = self._held_by(set(self.workers) - set(leaving.values()))
         cost = []
@@ -216,12 +217,6 @@ class _Scene:
             cost.append(float(prices[staying | there | self._launched(moment.begun)].sum()))
         worst = float("nan") if np.isnan(cost).any() else max(cost)
         return [Change("$/h of GPUs in use", *(number_text(value, 2) for value in (cost[0], worst, cost[-1])))]
-
-    def _prices(self) -> np.ndarray:
-        """(G,) $/h, NaN without a price."""
-        lists = {site.name: site.price_per_gpu_hour for site in self.fleet.roster.sites}
-        prices = [lists.get(node.site, {}).get(self.speeds.chips[row], np.nan) for row, node in enumerate(self.fleet.roster.nodes)]
-        return np.array(prices, dtype=float)[self.fleet.roster.gpu_node] if prices else np.zeros(0)
 
 
 def _feeds_at(fleet: Fleet, nodes: Iterable[int]) -> list[Feed]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import msgspec
 import numpy as np
 
-from opsconsole.core.fleet import Fleet, Roster
+from opsconsole.core.fleet import Fleet, NodeFacts, Roster
 from opsconsole.core.scrub import REDACTED, Scrubber
 
 
@@ -42,9 +42,9 @@ def _roster_of(roster: Roster, rows: list[int], gpus: np.ndarray) -> Roster:
 def scrubbed(fleet: Fleet, scrubber: Scrubber, roster: Roster | None = None) -> Fleet:
     """The fleet for a stranger. roster: the scrubbed one, where it has been made already (fleets share theirs)."""
     text = scrubber.text
+    rest = {name: scrubber.value(getattr(fleet, name), name) for name in _WITH_WORDS}
     return replace(
-        fleet, roster=scrubbed_roster(fleet.roster, scrubber) if roster is None else roster, cause=tuple(map(text, fleet.cause)),
-        gpu_errors={gpu: text(said) for gpu, said in fleet.gpu_errors.items()},
+        fleet, **rest, roster=scrubbed_roster(fleet.roster, scrubber) if roster is None else roster,
         workers=tuple(
             msgspec.structs.replace(worker, reason=text(worker.reason), checkpoint=text(worker.checkpoint)) for worker in fleet.workers
         ),
@@ -52,20 +52,21 @@ def scrubbed(fleet: Fleet, scrubber: Scrubber, roster: Roster | None = None) -> 
             row: tuple(msgspec.structs.replace(process, name=_process(process.name, scrubber)) for process in found)
             for row, found in fleet.processes.items()
         },
-        cordons={
-            row: msgspec.structs.replace(cordon, reason=scrubber.typed(cordon.reason), actor=scrubber.person(cordon.actor))
-            for row, cordon in fleet.cordons.items()
-        },
-        router_cause=text(fleet.router_cause), history_cause=text(fleet.history_cause),
-        alarms=tuple(replace(alarm, text=text(alarm.text), detail=text(alarm.detail)) for alarm in fleet.alarms),
     )
+
+
+_WITH_WORDS = tuple(
+    field.name for field in fields(Fleet)
+    if field.name not in ("roster", "workers", "processes", "model_queue_trend") and "ndarray" not in str(field.type)
+)
+"""All that may hold words of any kind, so that a field which Fleet gets later is scrubbed, too."""
+_WHEREABOUTS = ("address", "hostname", "boot_id", "jump")
 
 
 def scrubbed_roster(roster: Roster, scrubber: Scrubber) -> Roster:
     """Without the addresses, host names and boot ids of nodes; their names, sites and chips stay, or nothing could be told any more."""
-    nodes = tuple(
-        replace(node, address="", hostname="", boot_id="", gpu_error=scrubber.text(node.gpu_error)) for node in roster.nodes
-    )
+    hidden = {field.name: "" for field in fields(NodeFacts) if field.name in _WHEREABOUTS}
+    nodes = tuple(replace(node, **hidden, gpu_error=scrubber.text(node.gpu_error)) for node in roster.nodes)
     return replace(
         roster, nodes=nodes, models=tuple(replace(model, checkpoint=scrubber.text(model.checkpoint)) for model in roster.models),
     )

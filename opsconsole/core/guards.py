@@ -150,8 +150,9 @@ def _drain_refusal(fleet: Fleet, row: int, step: Step, under_way: list[Step], en
     if worker is None or worker.state != "READY":
         return ""  # it serves nobody now
     leaving = {other.worker for other in under_way if other.order["op"] in LEAVING}
-    came = {other.worker for other in ended if other.order["op"] == "launch" and other.order["model"] == worker.model}
-    seen = {other.name: other.state for other in fleet.workers_of_model.get(worker.model, ())}
+    came = {other.worker for other in ended
+            if other.order["op"] == "launch" and other.order["model"] == worker.model and _answers(fleet, other.node)}
+    seen = {other.name: other.state for other in fleet.heard_workers_of_model.get(worker.model, ())}
     ready = {name for name, state in seen.items() if state == "READY"}
     ready |= {name for name in came if seen.get(name, "PENDING") in ("PENDING", "STARTING", "READY")}
     left = len(ready - leaving - {worker.name})
@@ -164,6 +165,11 @@ def _drain_refusal(fleet: Fleet, row: int, step: Step, under_way: list[Step], en
         return f"{worker.model} would have {left} ready workers, the plan was to keep {floor}"
     outside = out_names(fleet, worker.model) | {name for name in leaving if seen.get(name) in ("READY", *OUT)}
     return out_refusal(fleet, worker.model, {worker.name}, outside - {worker.name})
+
+
+def _answers(fleet: Fleet, node: str) -> bool:
+    row = fleet.roster.node_row.get(node)
+    return row is not None and bool(fleet.answering[row])
 
 
 def _stop_refusal(fleet: Fleet, row: int, step: Step, under_way: list[Step], ended: list[Step]) -> str:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from opsconsole.core.fleet import Fleet, Model
+from opsconsole.core.money import price_lists
 from opsconsole.core.power import added_w, allowed_w, at_feeds_w, feed_name, feeds, feeds_of_nodes, over_budget, pue_of, reckoned_w, rises_w
 from opsconsole.core.room import GONE, Promised, free_gpus, places_of_nodes, room_of_gpus
 from opsconsole.core.solver import Programme
@@ -79,7 +80,7 @@ class _Choice:
     def _worths(self) -> dict[int, float]:
         """Speed less price of one worker on each candidate node, both as shares of the highest among them."""
         nodes, chips = self.fleet.roster.nodes, self.speeds.chips
-        prices_of = {site.name: site.price_per_gpu_hour for site in self.fleet.roster.sites}
+        prices_of = price_lists(self.fleet)
         speed = {row: self.speeds.of(self.model.name, chips[row]) or bandwidth_gb_s(chips[row]) for row in self.candidates}
         price = {row: prices_of.get(nodes[row].site, {}).get(chips[row]) for row in self.candidates}
         known = [value for value in price.values() if value is not None]

@@ -59,9 +59,30 @@ def gpus_of_feed(roster: Roster, feed: Feed) -> np.ndarray:
     return _gpus_of_feeds(roster)[feed_name(feed)]
 
 
+def at_feed(roster: Roster, feed: Feed) -> np.ndarray:
+    """Which GPUs hang on a feed, (G,) bool."""
+    here = np.zeros(len(roster.gpu_uuid), bool)
+    here[gpus_of_feed(roster, feed)] = True
+    return here
+
+
 def drawn_w(fleet: Fleet, feed: Feed) -> float:
-    """What the answering GPUs of a site or rack draw now at its feed, in W."""
-    return float(np.nansum(fresh_gpus(fleet, "power_w")[gpus_of_feed(fleet.roster, feed)])) * pue_of(feed)
+    """What the answering GPUs of a site or rack, and the rest of their nodes, draw now at its feed, in W."""
+    gpus_w = float(np.nansum(fresh_gpus(fleet, "power_w")[gpus_of_feed(fleet.roster, feed)]))
+    return (gpus_w + overhead_w(fleet, feed, answering=True)) * pue_of(feed)
+
+
+def overhead_w(fleet: Fleet, feed: Feed, answering: bool = False) -> float:
+    """What the nodes with GPUs on a feed draw beside them, before PUE, in W: as the fleet file says of each at its site, else 0.
+
+    answering: only of those that answer.
+    """
+    each_w = next((site.node_overhead_w for site in fleet.roster.sites
+                   if site.name == (feed.name if isinstance(feed, Site) else feed.site)), None)
+    if not each_w:
+        return 0.0
+    nodes = np.unique(fleet.roster.gpu_node[gpus_of_feed(fleet.roster, feed)])
+    return each_w * float(fleet.answering[nodes].sum() if answering else len(nodes))
 
 
 def reckoned_w(fleet: Fleet, feed: Feed) -> float:
@@ -72,7 +93,8 @@ def reckoned_w(fleet: Fleet, feed: Feed) -> float:
 @lru_cache(maxsize=2)
 def _reckoned_w(fleet: Fleet) -> dict[str, float]:
     draws, rows = draws_w(fleet), _gpus_of_feeds(fleet.roster)
-    return {name: float(draws[rows[name]].sum()) * pue_of(feed) for feed in feeds(fleet.roster) for name in (feed_name(feed),)}
+    return {name: (float(draws[rows[name]].sum()) + overhead_w(fleet, feed)) * pue_of(feed)
+            for feed in feeds(fleet.roster) for name in (feed_name(feed),)}
 
 
 def allowed_w(fleet: Fleet, feed: Feed) -> float | None:
@@ -86,7 +108,7 @@ def binding_feeds(fleet: Fleet) -> frozenset[str]:
     """Names of the feeds that could not give what they must if all their GPUs drew what they may."""
     may_w = draws_w(fleet) + rises_w(fleet)
     return frozenset(feed_name(feed) for feed in feeds(fleet.roster) if (most_w := allowed_w(fleet, feed)) is not None
-                     and float(may_w[gpus_of_feed(fleet.roster, feed)].sum()) * pue_of(feed) > most_w)
+                     and (float(may_w[gpus_of_feed(fleet.roster, feed)].sum()) + overhead_w(fleet, feed)) * pue_of(feed) > most_w)
 
 
 def pue_of(feed: Feed) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from opsconsole.core.fleet import Fleet, Worker
+from opsconsole.core.fleet import REACH_WORDS, Fleet, Worker
 from opsconsole.core.guards import step_refusal
 from opsconsole.core.run import UNDER_WAY, Run, StepRun, Ticked
 from opsconsole.core.steps import Step
@@ -31,10 +31,17 @@ def _exchange_refusal(run: Run, step: Step, fleet: Fleet) -> str:
     if step.order["op"] not in OUT_OF_ROUTER:
         return ""
     for launched in (run.steps[other].step for other in step.after):
-        worker = worker_of(fleet, launched)
-        if launched.order["op"] == "launch" and (worker is None or worker.state != "READY"):
-            return f"{launched.worker}, which takes the place of {step.worker}, is {worker.state if worker else 'not there'}"
+        if launched.order["op"] == "launch" and (state := _state_of(fleet, launched)) != "READY":
+            return f"{launched.worker}, which takes the place of {step.worker}, is {state}"
     return ""
+
+
+def _state_of(fleet: Fleet, step: Step) -> str:
+    """That of the step's worker, in words: what a silent node last told of it is not known to hold."""
+    worker, row = worker_of(fleet, step), fleet.roster.node_row.get(step.node)
+    if worker is None or row is None:
+        return "not there"
+    return worker.state if fleet.answering[row] else f"on {step.node}, which is {REACH_WORDS[fleet.reach[row]]}"
 
 
 def shows(fleet: Fleet, done: StepRun, at: float) -> bool:
@@ -43,8 +50,7 @@ def shows(fleet: Fleet, done: StepRun, at: float) -> bool:
     if at - ended_at > SHOWN_LIMIT_S:
         return True
     if done.step.order["op"] == "launch":
-        worker = worker_of(fleet, done.step)
-        return worker is not None and worker.state == "READY"
+        return _state_of(fleet, done.step) == "READY"
     row = fleet.roster.node_row.get(done.step.node)
     return row is None or fleet.at - float(fleet.age_s[row]) > ended_at
 

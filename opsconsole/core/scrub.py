@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any
+
+import msgspec
 
 REMOVED = "[removed]"
 ADDRESS = "[address]"
@@ -31,10 +35,17 @@ _SECRET_NAME = re.compile(rf"(?:^|[-_ ])(?:{_NAMES}|token)(?:$|[-_ ])", re.IGNOR
 _IPV4 = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?::\d{1,5})?(?![\w.]*\w)")
 _IPV6 = re.compile(r"(?<![\w:])\[?[0-9a-fA-F:]*::?[0-9a-fA-F:.]+(?:%\w+)?\]?(?::\d{1,5})?(?!\w)")
 _ENVIRONMENTS = ("env", "environ", "environment")
-PEOPLE_KEYS = ("actor", "by")
-WORDS_OF_PEOPLE_KEYS = ("reason",)
+_NAME_KEYS = frozenset((
+    "name", "node", "site", "rack", "chip", "model", "worker", "engine", "subject", "kind", "rule", "id", "run", "order_id", "members",
+    "targets", "op", "state", "phase", "hash", "uuid",
+))
+"""What tells one thing from another stays, or nothing could be told any more; so does a node's name that is an address."""
+_TYPED_KEYS = frozenset(("reason", "silence_reason"))
+_TYPED_BESIDE_AN_ACTOR = frozenset(("text", "note", "what"))
+_HOMES = re.compile(r"(/home/|/Users/)[^/\s:]+")
 
 
+@lru_cache(maxsize=8192)
 def scrub(text: str) -> str:
     """`text` without what looks like a secret (REMOVED stands there) or a network address (ADDRESS)."""
     for pattern, instead in _SECRETS:
@@ -75,30 +86,61 @@ class Scrubber:
             return scrub(name)
         return self._pseudonyms.setdefault(name, f"operator-{len(self._pseudonyms) + 1}")
 
+    def told(self, text: str, actor: str) -> str:
+        """What is said of something that somebody did: what stands behind a colon may be that person's own words."""
+        head, colon, _ = text.partition(": ")
+        return f"{self.text(head)}: {REDACTED}" if self.hides_people and actor and colon else self.text(text)
+
     def typed(self, text: str) -> str:
         """A person's own words."""
         return REDACTED if self.hides_people and text else self.text(text)
 
     def text(self, text: str) -> str:
         if self.hides_people:
+            text = _HOMES.sub(rf"\1{REDACTED}", text)
             for name, instead in (*self._pseudonyms.items(), *((words, REDACTED) for words in self._words)):
                 if name in text:
                     text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", instead, text)
         return scrub(text)
 
-    def value(self, value: Any, key: str = "") -> Any:
-        """A JSON value. Under an environment, or under a name of secrets, names stay and values go."""
+    def value(self, value: Any, key: str = "", is_said: bool = False) -> Any:
+        """Any value: of JSON, or made of frozen dataclasses, structs and tuples. key: its name; is_said: an actor stands beside it.
+
+        Under an environment, or under a name of secrets, names stay and values go.
+        """
+        if isinstance(value, str):
+            return self._word(value, key, is_said)
         if isinstance(value, dict):
-            hidden = key.lower() in _ENVIRONMENTS
-            return {name: REMOVED if hidden else self.value(one, str(name)) for name, one in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [self.value(one, key) for one in value]
-        if not isinstance(value, str) or not value:
+            hidden, said = key.lower() in _ENVIRONMENTS, "actor" in value
+            return {name: REMOVED if hidden else self.value(one, str(name), said) for name, one in value.items()}
+        if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
+            return type(value)(self.value(one, key, is_said) for one in value)
+        names = _field_names(value)
+        if not names:
             return value
-        if key.lower() in _ENVIRONMENTS and "=" in value:
-            return f"{value.partition('=')[0]}={REMOVED}"
+        said = "actor" in names
+        return _remade(value, {name: self.value(getattr(value, name), name, said) for name in names})
+
+    def _word(self, word: str, key: str, is_said: bool) -> str:
+        if not word or key in _NAME_KEYS:
+            return word
+        if key.lower() in _ENVIRONMENTS and "=" in word:
+            return f"{word.partition('=')[0]}={REMOVED}"
         if _SECRET_NAME.search(key):
             return REMOVED
-        if key in PEOPLE_KEYS:
-            return self.person(value)
-        return self.typed(value) if key in WORDS_OF_PEOPLE_KEYS else self.text(value)
+        if key in ("actor", "by") or key.endswith("_by"):
+            return self.person(word)
+        return self.typed(word) if key in _TYPED_KEYS or (is_said and key in _TYPED_BESIDE_AN_ACTOR) else self.text(word)
+
+
+def _field_names(value: Any) -> tuple[str, ...]:
+    """Of a dataclass, a struct or a named tuple; () for everything else."""
+    if dataclasses.is_dataclass(value):
+        return tuple(field.name for field in dataclasses.fields(value) if field.init)
+    return getattr(value, "__struct_fields__", None) or getattr(value, "_fields", ())
+
+
+def _remade(value: Any, changes: dict[str, Any]) -> Any:
+    if hasattr(value, "__struct_fields__"):
+        return msgspec.structs.replace(value, **changes)
+    return dataclasses.replace(value, **changes) if dataclasses.is_dataclass(value) else value._replace(**changes)

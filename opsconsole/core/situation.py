@@ -11,6 +11,7 @@ import numpy as np
 from opsconsole.core.fleet import LIVE, Fleet, Model, Worker
 from opsconsole.core.guards import out_names
 from opsconsole.core.load import load_of
+from opsconsole.core.money import price_lists
 from opsconsole.core.power import allowed_w, binding_feeds, falls_w, feed_name, feeds, feeds_of_nodes, reckoned_w, rises_w
 from opsconsole.core.room import Promised, room_of_gpus
 from opsconsole.core.speeds import Speeds, bandwidth_gb_s
@@ -53,6 +54,7 @@ class Situation:
         self.class_of = [Class(node.site, self.speeds.chips[row], hang[row]) for row, node in enumerate(fleet.roster.nodes)]
         self.classes = sorted({self.class_of[row] for row in np.flatnonzero(fleet.reach == LIVE)})
         self.sites = {site.name: site for site in fleet.roster.sites}
+        self._prices = price_lists(fleet)
         self.rises, self.falls = rises_w(fleet), falls_w(fleet)
         self.givers = {name: self._givers(model) for name, model in self.models.items()}
         self._has: dict[str, float] = {}
@@ -142,5 +144,4 @@ class Situation:
 
     def price(self, cls: Class) -> float:
         """$/h of a GPU; 0 where it has no price."""
-        site = self.sites.get(cls.site)
-        return site.price_per_gpu_hour.get(cls.chip, 0.0) if site else 0.0
+        return self._prices.get(cls.site, {}).get(cls.chip, 0.0)

@@ -74,7 +74,8 @@ def busy(workers: Iterable[Worker], under_way: Collection[Step]) -> str:
 
 
 def ready_names(fleet: Fleet, model: str) -> list[str]:
-    return [worker.name for worker in fleet.workers_of_model.get(model, ()) if worker.state == "READY"]
+    """Workers of a model that are surely ready: what a silent node last told may be over, and no minimum may lean on it."""
+    return [worker.name for worker in fleet.heard_workers_of_model.get(model, ()) if worker.state == "READY"]
 
 
 def in_flight_text(worker: Worker) -> str:

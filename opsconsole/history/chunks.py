@@ -23,13 +23,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from opsconsole.history.codec import NONE, narrowest
+from opsconsole.history.codec import NONE, inflated, narrowest
 
 BLOCK = 32
 VALUES, DIFFERENCES, CONSTANT = range(3)
 LEVEL = 6
 TRIED_SHARE = 16
 """One block of so many is compressed both ways to choose one for all."""
+EVERY = slice(None)
 _HEADER = struct.Struct("<BBq")
 _HEADERS = np.dtype([("mode", "u1"), ("width", "u1"), ("lowest", "<i8")])
 
@@ -91,34 +92,33 @@ def _chunk(mode: int, numbers: np.ndarray, highest: int, lowest: int) -> bytes:
     return _HEADER.pack(mode, dtype.itemsize, lowest) + zlib.compress(planes, LEVEL)
 
 
-def unpack_chunks(chunks: Sequence[bytes], ticks: int) -> tuple[np.ndarray, np.ndarray]:
-    """The numbers of each chunk, (n, BLOCK, ticks) unsigned with 0 for no reading, and what to add to get counts, (n,) int64.
+def unpack_chunks(chunks: Sequence[bytes], ticks: int, rows: np.ndarray | slice = EVERY) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers of each chunk, (n, rows, ticks) unsigned with 0 for no reading, and what to add to get counts, (n,) int64.
 
-    Raises ValueError when one of them is damaged.
+    rows: which of the slots of the blocks. The last axis is 1 where no chunk varies. Raises ValueError when one of them is damaged.
     """
-    try:
-        headers = np.frombuffer(b"".join([chunk[: _HEADER.size].ljust(_HEADER.size, b"\xff") for chunk in chunks]), _HEADERS)
-        raw = [zlib.decompress(memoryview(chunk)[_HEADER.size :]) for chunk in chunks]
-    except zlib.error as error:
-        raise ValueError(f"a damaged chunk: {error}") from None
+    headers = np.frombuffer(b"".join([chunk[: _HEADER.size].ljust(_HEADER.size, b"\xff") for chunk in chunks]), _HEADERS)
+    raw = [inflated(memoryview(chunk)[_HEADER.size :], 8 * BLOCK * ticks) for chunk in chunks]
     kinds = headers["mode"].astype(np.int64) * 256 + headers["width"]
     groups = {kind: np.flatnonzero(kinds == kind) for kind in np.unique(kinds).tolist()}
-    decoded = {kind: _decoded(kind >> 8, kind & 255, [raw[place] for place in places], ticks) for kind, places in groups.items()}
-    numbers = np.empty((len(chunks), BLOCK, ticks), max((part.dtype for part in decoded.values()), key=lambda dtype: dtype.itemsize))
+    decoded = {kind: _decoded(kind >> 8, kind & 255, [raw[place] for place in places], ticks, rows) for kind, places in groups.items()}
+    widest = max((part.dtype for part in decoded.values()), key=lambda dtype: dtype.itemsize)
+    _, count, length = np.max([part.shape for part in decoded.values()], axis=0)
+    numbers = np.empty((len(chunks), count, length), widest)
     for kind, places in groups.items():
         numbers[places] = decoded[kind]
     return numbers, headers["lowest"] - 1
 
 
-def unpack_readable(chunks: Sequence[bytes], ticks: int) -> tuple[list[int], np.ndarray, np.ndarray]:
+def unpack_readable(chunks: Sequence[bytes], ticks: int, rows: np.ndarray | slice = EVERY) -> tuple[list[int], np.ndarray, np.ndarray]:
     """As `unpack_chunks`, of those that are not damaged; first which these are."""
     try:
-        return list(range(len(chunks))), *unpack_chunks(chunks, ticks)
+        return list(range(len(chunks))), *unpack_chunks(chunks, ticks, rows)
     except ValueError:
         whole = [place for place, chunk in enumerate(chunks) if _is_whole(chunk, ticks)]
     if not whole:
         return [], np.zeros((0, BLOCK, ticks), np.uint8), np.zeros(0, np.int64)
-    return whole, *unpack_chunks([chunks[place] for place in whole], ticks)
+    return whole, *unpack_chunks([chunks[place] for place in whole], ticks, rows)
 
 
 def _is_whole(chunk: bytes, ticks: int) -> bool:
@@ -129,15 +129,15 @@ def _is_whole(chunk: bytes, ticks: int) -> bool:
     return True
 
 
-def _decoded(mode: int, width: int, raw: list[bytes], ticks: int) -> np.ndarray:
-    """(n, BLOCK, ticks or 1)."""
+def _decoded(mode: int, width: int, raw: list[bytes], ticks: int, rows: np.ndarray | slice) -> np.ndarray:
+    """(n, rows, ticks or 1)."""
     if mode not in (VALUES, DIFFERENCES, CONSTANT) or width not in (1, 2, 4, 8):
         raise ValueError("a damaged chunk: it is of no known kind")
     length = 1 if mode == CONSTANT else ticks
     planes = np.frombuffer(b"".join(raw), np.uint8)
     if len(planes) != len(raw) * width * BLOCK * length:
         raise ValueError("a damaged chunk: it has another length than its window")
-    planes = planes.reshape(len(raw), width, BLOCK, length)
+    planes = planes.reshape(len(raw), width, BLOCK, length)[:, :, rows]
     numbers = planes[:, 0]
     for place in range(1, width):
         numbers = numbers | (planes[:, place].astype(f"<u{width}") << (8 * place))

@@ -26,6 +26,25 @@ _PLAIN, _SAME = 64, 96
 _WIDTHS = ((0xFF, "<u1"), (0xFFFF, "<u2"), (0xFFFFFFFF, "<u4"), (2**63, "<u8"))
 
 
+SLOTS_LIMIT = 10_000_000
+"""More things of one kind than any fleet has: who says so wants our memory."""
+
+
+def inflated(data: bytes | memoryview, limit: int) -> bytes:
+    """What was compressed by zlib, at most `limit` bytes of it: a few bytes of a stranger's file may stand for any number.
+
+    Raises ValueError for more than that and for what is damaged.
+    """
+    engine = zlib.decompressobj()
+    try:
+        raw = engine.decompress(data, limit + 1)
+    except zlib.error as error:
+        raise ValueError(f"damaged: {error}") from None
+    if len(raw) > limit or not engine.eof:
+        raise ValueError("damaged: it is longer than it can be, or cut off")
+    return raw
+
+
 def narrowest(highest: int) -> np.dtype:
     """The unsigned type that holds numbers up to `highest`."""
     return np.dtype(next(name for limit, name in _WIDTHS if highest <= limit))
@@ -77,16 +96,16 @@ def _opened(frame: bytes) -> tuple[np.ndarray, int]:
         kind, slots, lowest = _HEADER.unpack_from(frame)
         width = kind & 15
         numbers = np.frombuffer(frame, f"<u{width}", offset=_HEADER.size)
-    except (IndexError, struct.error, zlib.error, ValueError, TypeError) as error:
+    except (IndexError, struct.error, ValueError, TypeError) as error:
         raise ValueError(f"a damaged frame: {error}") from None
-    if len(numbers) != (1 if kind >= _SAME else slots):
+    if len(numbers) != (1 if kind >= _SAME else slots) or slots > SLOTS_LIMIT:
         raise ValueError("a damaged frame: it has another length than it says")
     return (np.broadcast_to(numbers, slots) if kind >= _SAME else numbers), lowest
 
 
 def _old(frame: bytes) -> tuple[np.ndarray, int]:
     width, lowest = _OLD_HEADER.unpack_from(frame)
-    planes = np.frombuffer(zlib.decompress(memoryview(frame)[_OLD_HEADER.size :]), np.uint8).reshape(width, -1)
+    planes = np.frombuffer(inflated(memoryview(frame)[_OLD_HEADER.size :], 8 * SLOTS_LIMIT), np.uint8).reshape(width, -1)
     return np.ascontiguousarray(planes.T).view(f"<u{width}").ravel(), lowest
 
 
@@ -98,6 +117,13 @@ def pick(frame: bytes, slot: int, scale: float) -> float:
 
 def pick_count(frame: bytes, slot: int) -> int:
     """The count of one slot. Raises ValueError when the frame is damaged."""
+    if len(frame) > _HEADER.size and frame[0] >= _PLAIN:
+        kind, slots, lowest = _HEADER.unpack_from(frame)
+        width = kind & 15
+        if len(frame) == _HEADER.size + width * (1 if kind >= _SAME else slots):
+            begin = _HEADER.size + (0 if kind >= _SAME else slot * width)
+            number = int.from_bytes(frame[begin : begin + width], "little") if slot < slots else 0
+            return number + lowest - 1 if number else NONE
     stored, lowest = _opened(frame)
     number = int(stored[slot]) if slot < len(stored) else 0
     return number + lowest - 1 if number else NONE

@@ -10,7 +10,6 @@ import pluggy
 
 from opsconsole.history.questions import QUESTIONS
 from opsconsole.history.schema import MIGRATION_SET, HistoryError
-from opsconsole.history.sql import prepare
 
 hookimpl = pluggy.HookimplMarker("datasette")
 
@@ -21,6 +20,8 @@ def prepare_connection(conn: sqlite3.Connection, database: str) -> None:
     path = next((file for _, name, file in conn.execute("pragma database_list") if name == "main"), "")
     if not path or not _is_history(conn):
         return
+    from opsconsole.history.sql import prepare  # here, because Datasette may have other files only
+
     try:
         prepare(conn, Path(path))
     except HistoryError:

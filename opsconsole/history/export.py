@@ -13,8 +13,10 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from opsconsole.core.text import clean
+from opsconsole.history.moments import WORD_LIMIT
 from opsconsole.history.reader import Reader
-from opsconsole.history.rows import EVENT_COLUMNS, IDENTITY, Block, Wanted, blocks, event_blocks
+from opsconsole.history.rows import IDENTITY, Block, Wanted, blocks, event_blocks
 from opsconsole.history.schema import HistoryError
 
 KINDS = (*IDENTITY, "event")
@@ -29,9 +31,8 @@ def table_name(kind: str) -> str:
 
 def rows_of(reader: Reader, wanted: Wanted) -> tuple[Sequence[str], Iterator[Block]]:
     """The columns of a kind and its rows."""
-    if wanted.kind == "event":
-        return EVENT_COLUMNS, event_blocks(reader, wanted.since, wanted.until)
-    return wanted.names, blocks(reader, wanted)
+    found = event_blocks(reader, wanted) if wanted.kind == "event" else blocks(reader, wanted)
+    return wanted.names, found
 
 
 def write_csv(stream: TextIO, names: Sequence[str], found: Iterable[Block]) -> int:
@@ -49,7 +50,7 @@ def _as_text(name: str, values: np.ndarray) -> list[Any]:
     if name == "at":
         return [f"{moment}Z" for moment in np.datetime_as_string((values * 1000).astype("datetime64[ms]"), unit="ms").tolist()]
     if values.dtype == object:
-        return values.tolist()
+        return [clean(word, WORD_LIMIT) if isinstance(word, str) else word for word in values.tolist()]
     return ["" if value != value else f"{value:.10g}" for value in values.tolist()]
 
 
@@ -69,7 +70,8 @@ def write_sqlite(path: Path, tables: Iterable[tuple[str, Sequence[str], Iterator
 
 
 def _fill(db: sqlite3.Connection, table: str, names: Sequence[str], found: Iterable[Block]) -> int:
-    kinds = {name: "text" if name in WORDS else "integer" if name in WHOLE else "real" for name in names}
+    # whole seconds are stored as such, an event's part of a second stays
+    kinds = {name: "text" if name in WORDS else "integer" if name in WHOLE or name == "at" else "real" for name in names}
     columns = ", ".join(f'"{name}" {kinds[name]}' for name in names)
     db.execute(f"create table {table} ({columns}, time text generated always as (datetime(at, 'unixepoch')) virtual)")
     insert = f"insert into {table} values ({', '.join('?' * len(names))})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -53,7 +53,9 @@ class Counts:
     runs: int
 
 
-def save(reader: Reader, path: Path, cut: Cut, rows: Iterable[Row], runs: Iterable[dict[str, Any]], version: str) -> Counts:
+def save(
+    reader: Reader, path: Path, cut: Cut, rows: Iterable[Row], runs: Iterable[dict[str, Any]], version: str, tell: Callable[[int], None]
+) -> Counts:
     """Writes the file at `path`. rows, runs: of the audit and the journal, of which those of the span are taken.
 
     Raises HistoryError, and sqlite3.Error when the file cannot be written.
@@ -69,7 +71,7 @@ def save(reader: Reader, path: Path, cut: Cut, rows: Iterable[Row], runs: Iterab
     intents = [run["plan"]["intent"] for run in runs]
     actors = {row.actor for row in kept_rows} | {mark.actor for mark in marks} | {intent.get("actor", "") for intent in intents}
     scrubber.meet(sorted(actors - {""}), {row.content().get("reason") for row in kept_rows} | {intent.get("reason") for intent in intents})
-    seconds = _record(reader, path, cut, scrubber, marks)
+    seconds = _record(reader, path, cut, scrubber, marks, tell)
     if not seconds:
         raise HistoryError("nothing was recorded in that span; see what there is with: opsconsole incident show, or choose another")
     _add(path, cut, scrubber, kept_rows, kept_runs, version)
@@ -93,12 +95,15 @@ def _subjects_elsewhere(reader: Reader, cut: Cut) -> set[str]:
     return nodes | {name for name, (_, node, _) in reader.workers_known().items() if node not in cut.nodes}
 
 
-def _record(reader: Reader, path: Path, cut: Cut, scrubber: Scrubber, marks: Iterable[Mark]) -> int:
+def _record(reader: Reader, path: Path, cut: Cut, scrubber: Scrubber, marks: Iterable[Mark], tell: Callable[[int], None]) -> int:
     """The fleets of the span as a recorder keeps them, each as it was but for what is taken out; how many.
 
     Not by a recorder: it would find out anew what happened between them, and of what stood before the first it would say that it was new.
     """
-    notes = [(mark.at, mark.kind, mark.severity, mark.subject, scrubber.text(mark.text), scrubber.person(mark.actor)) for mark in marks]
+    notes = [
+        (mark.at, mark.kind, mark.severity, mark.subject, scrubber.told(mark.text, mark.actor), scrubber.person(mark.actor))
+        for mark in marks
+    ]
     count = 0
     with closing(Store(path)) as store:
         pen = Pen(store.slots())
@@ -106,6 +111,7 @@ def _record(reader: Reader, path: Path, cut: Cut, scrubber: Scrubber, marks: Ite
         while batch := [pen.write(fleet) for fleet in islice(fleets, AT_ONCE)]:
             store.write(batch, [])
             count += len(batch)
+            tell(count)
         store.write([], notes)
         store.settle(int(cut.until) + ALL_OVER_S)
     return count

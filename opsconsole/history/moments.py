@@ -11,6 +11,8 @@ A keyframe holds everything but numbers as MessagePack, compressed: a map of
     held        {row of a node: bytes} what a silent node said last: its node values, then its GPUs' by column, as little-endian doubles
     heard       {row of a node: [when it was last heard, its clock offset]} of silent nodes, on the monotonic clock of `mono`
     trend       how many ticks `Fleet.trend` reached back
+    first       [second, headlines] of the first tick that the recorder was given, while the trend reaches back to it: an earlier recorder
+                may have kept that second before it, and otherwise
 
 A moment names its keyframe and holds the same map with what differs: of `fields` the fields that do, of `nodes`, `workers`, `odd`,
 `processes`, `held` and `heard` {row: value}, null where there is none any more; `workers` is a whole list when their number is another.
@@ -28,13 +30,19 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from opsconsole.core.fleet import Fleet, Roster, Worker
+from opsconsole.core.fleet import TREND_LENGTH, Fleet, Roster, Worker
+from opsconsole.core.text import clean
 from opsconsole.history.catalog import WORKER_NUMBERS
+from opsconsole.history.codec import inflated
 
 KEYFRAME_EVERY_S = 120
 """At the latest; sooner when the differences have become many."""
-DIFFERENCE_LIMIT_BYTES = 8192
-"""Differences smaller than this are no reason for a new keyframe."""
+KEYFRAMES_SPENT = 4
+"""A new keyframe is made once its differences have taken so many times the room of one."""
+
+MOMENT_LIMIT_BYTES = 256 * 1024 * 1024
+WORD_LIMIT = 4096
+"""Characters of the longest word."""
 
 STEADY = ("name", "node", *(name for name in Worker.__struct_fields__[2:] if name not in WORKER_NUMBERS), "slots")
 """Fields of a worker that are words, or change as seldom."""
@@ -54,9 +62,10 @@ _steady_of, _numbers_of = attrgetter(*STEADY), attrgetter(*WORKER_NUMBERS)
 
 @dataclass(frozen=True, slots=True)
 class Keyframe:
-    """The whole picture that moments refer to by `t`, the second it was made in. roster: its key; both kept with it."""
+    """The whole picture that moments refer to. roster: its key; both kept with it."""
 
-    t: int
+    id: int
+    """When it was made, in milliseconds: another recorder may have made one in the same second."""
     roster: str
     roster_data: bytes
     data: bytes
@@ -82,28 +91,45 @@ class Scribe:
     def __init__(self) -> None:
         self._keyframe: Keyframe | None = None
         self._key: dict[str, Any] = {}
+        self._spent_bytes = 0
         self._roster: Roster | None = None
         self._roster_key, self._roster_data = "", b""
+        self._first: tuple[int, bytes] | None = None
+        self._twins: list[int] = []
+        """Workers of which a later one has the same name."""
         self.steady: list[tuple[Any, ...]] = []
         self.numbers: list[tuple[float | None, ...]] = []
         """Of the workers of the moment written down last, in its order."""
 
-    def write(self, fleet: Fleet) -> tuple[Keyframe, bytes]:
+    @property
+    def has_written(self) -> bool:
+        return self._first is not None
+
+    def look(self, fleet: Fleet) -> None:
+        """Comes first: who the workers of this moment are. While they stay as they were, `steady` stays the same list."""
+        steady, self.numbers = list(map(_steady_of, fleet.workers)), list(map(_numbers_of, fleet.workers))
+        if steady != self.steady:
+            self.steady = steady
+            last = {one[0]: row for row, one in enumerate(steady)}
+            self._twins = [row for row, one in enumerate(steady) if last[one[0]] != row]
+
+    def write(self, fleet: Fleet, headlines: bytes) -> tuple[Keyframe, bytes]:
         """The keyframe of this moment (an older one, or a new one), and what is other than there."""
         renewed = self._follow(fleet.roster)
-        self.steady, self.numbers = list(map(_steady_of, fleet.workers)), list(map(_numbers_of, fleet.workers))
+        self._first = self._first or (int(fleet.at), headlines)
         whole = self._whole(fleet)
-        t, keyframe = int(fleet.at), self._keyframe
-        if keyframe is None or renewed or not keyframe.t <= t < keyframe.t + KEYFRAME_EVERY_S:
-            return self._begin(t, whole)
+        keyframe = self._keyframe
+        if keyframe is None or renewed or not 0 <= fleet.at - keyframe.id / 1000 < KEYFRAME_EVERY_S:
+            return self._begin(fleet.at, whole)
         data = packed(difference(self._key, whole))
-        if len(data) > DIFFERENCE_LIMIT_BYTES + len(keyframe.data) // 4:
-            return self._begin(t, whole)
+        self._spent_bytes += len(data)
+        if self._spent_bytes > KEYFRAMES_SPENT * len(keyframe.data):
+            return self._begin(fleet.at, whole)
         return keyframe, data
 
-    def _begin(self, t: int, whole: dict[str, Any]) -> tuple[Keyframe, bytes]:
-        self._key = whole
-        self._keyframe = Keyframe(t, self._roster_key, self._roster_data, packed(whole))
+    def _begin(self, at: float, whole: dict[str, Any]) -> tuple[Keyframe, bytes]:
+        self._key, self._spent_bytes = whole, 0
+        self._keyframe = Keyframe(int(at * 1000), self._roster_key, self._roster_data, packed(whole))
         return self._keyframe, packed({})
 
     def _follow(self, roster: Roster) -> bool:
@@ -123,15 +149,15 @@ class Scribe:
             "nodes": list(zip(fleet.reach.tolist(), fleet.cause, strict=True)),
             "workers": self.steady, "steady": STEADY, "odd": self._odd(fleet),
             "processes": fleet.processes, **_of_silent(fleet), "trend": fleet.trend.shape[1],
+            "first": self._first if fleet.trend.shape[1] < TREND_LENGTH else None,
         }
 
     def _odd(self, fleet: Fleet) -> dict[int, tuple[float | None, ...]]:
-        heard = {id(worker) for worker in fleet.heard_workers} if fleet.heard_workers is not fleet.workers else None
-        places = {steady[0]: row for row, steady in enumerate(self.steady)}
-        return {
-            row: numbers for row, numbers in enumerate(self.numbers)
-            if (heard is not None and id(fleet.workers[row]) not in heard) or places[self.steady[row][0]] != row
-        } if heard is not None or len(places) < len(self.steady) else {}
+        odd = {row: self.numbers[row] for row in self._twins}
+        if fleet.heard_workers is not fleet.workers:
+            heard = set(map(id, fleet.heard_workers))
+            odd |= {row: self.numbers[row] for row, worker in enumerate(fleet.workers) if id(worker) not in heard}
+        return odd
 
 
 def _same_roster(one: Roster, other: Roster) -> bool:
@@ -167,9 +193,8 @@ def difference(key: Mapping[str, Any], whole: Mapping[str, Any]) -> dict[str, An
         "workers": _changed_workers(key["workers"], whole["workers"]),
         **{part: _changed_keys(key[part], whole[part]) for part in KEYED},
     }
-    if key["trend"] != whole["trend"]:
-        found["trend"] = whole["trend"]
-    return {part: value for part, value in found.items() if value or part == "trend"}
+    plain = {part: whole[part] for part in ("trend", "first") if key[part] != whole[part]}
+    return {part: value for part, value in found.items() if value} | plain
 
 
 def _changed_workers(key: list[Any], now: list[Any]) -> dict[int, Any] | list[Any]:
@@ -178,7 +203,7 @@ def _changed_workers(key: list[Any], now: list[Any]) -> dict[int, Any] | list[An
 
 
 def _changed_rows(key: list[Any], now: list[Any]) -> dict[int, Any]:
-    if key == now:
+    if key is now or key == now:
         return {}
     return {row: new for row, (old, new) in enumerate(zip(key, now, strict=True)) if old != new}
 
@@ -191,11 +216,27 @@ def _changed_keys(key: Mapping[int, Any], now: Mapping[int, Any]) -> dict[int, A
 
 
 def unpacked(data: bytes) -> dict[str, Any]:
-    """Raises ValueError when it is damaged."""
+    """All words in it printable, whoever wrote it. Raises ValueError when it is damaged."""
     try:
-        return msgspec.msgpack.decode(zlib.decompress(data))
-    except (zlib.error, msgspec.DecodeError) as error:
+        told = msgspec.msgpack.decode(inflated(data, MOMENT_LIMIT_BYTES))
+        return told if _is_printable(told) else _cleaned(told)
+    except (msgspec.DecodeError, TypeError, RecursionError) as error:
         raise ValueError(f"a damaged moment: {error}") from None
+
+
+def _is_printable(told: Any) -> bool:
+    """Whether it surely needs no cleaning, found out without a look at each word: JSON escapes what is no printable ASCII, or leaves
+    the realm of ASCII for it."""
+    said = msgspec.json.encode(told)
+    return said.isascii() and b"\\" not in said and b"\x7f" not in said
+
+
+def _cleaned(told: Any) -> Any:
+    if isinstance(told, str):
+        return clean(told, WORD_LIMIT)
+    if isinstance(told, dict):
+        return {_cleaned(key): _cleaned(value) for key, value in told.items()}
+    return [_cleaned(one) for one in told] if isinstance(told, list) else told
 
 
 def applied(key: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
@@ -206,7 +247,7 @@ def applied(key: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]
         "nodes": _with_rows(key["nodes"], change.get("nodes", {})),
         "workers": _with_workers(key["workers"], change.get("workers", {})),
         **{part: _with_keys(key[part], change.get(part, {})) for part in KEYED},
-        "trend": change.get("trend", key["trend"]),
+        **{part: change.get(part, key[part]) for part in ("trend", "first")},
     }
 
 

@@ -10,15 +10,18 @@ from math import ceil, floor
 import numpy as np
 
 from opsconsole.history.catalog import METRICS, Metric
-from opsconsole.history.chunks import BLOCK, unpack_readable
+from opsconsole.history.chunks import BLOCK, EVERY, unpack_readable
 from opsconsole.history.codec import NONE, pick_count, scaled, unpack, unpack_counts
-from opsconsole.history.sealing import COLUMNS, open_rows
+from opsconsole.history.sealing import open_rows
 from opsconsole.history.tiers import COARSER, FINER, MINUTES, PLANES, SECONDS, TENS, TIERS, Tier, rolled_up
 
 GAP_S = 3
 """Ticks further apart than this have a gap between them: nobody recorded."""
 SECONDS_UP_TO_S, MINUTES_UP_TO_S = 7200, 2 * 86400
 """Spans for which a chart is drawn from seconds, and from minutes."""
+SHOWN_PLANES = 3
+SHOWN_COLUMNS = ", ".join(PLANES[:SHOWN_PLANES])
+"""What charts show; how many readings there were is needed only to make the next tier."""
 FEW_BLOCKS = 8
 """Up to so many are named in a query; of more, all are read."""
 WINDOWS_KEPT = 3
@@ -39,11 +42,16 @@ class Numbers:
         """Those that the file was written with, which an older release may have chosen otherwise."""
         self._windows: OrderedDict[int, dict[str, _Column]] = OrderedDict()
 
+    @property
+    def knows_metrics(self) -> bool:
+        """Not when the file was opened before its first recorder had named them."""
+        return bool(self._ids)
+
     def at(self, t: int, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         """(S,) of each metric (of `names` alone) at a tick; what is damaged, or has no reading, is absent."""
         found = {}
         window = self._window(t)
-        for name in self._ids if names is None else names:
+        for name in self._ids if names is None else self._ids.keys() & set(names):
             if name in window:
                 found[name] = self._column(name, window[name], t)
                 continue
@@ -120,48 +128,52 @@ class Numbers:
 
         Both are multiples of the step. Of seconds all three are the same: (1, S, T).
         """
-        counts = self.counts(metric, slots, tier, since, until)
+        counts = np.full((1 if tier is SECONDS else SHOWN_PLANES, len(slots), max(until - since, 0) // tier.step_s), NONE)
+        if metric.name in self._ids and counts.size:
+            self._fill_sealed(metric, slots, tier, since, counts)
+            self._fill_open(metric, slots, tier, since, until, counts)
+            if tier in FINER:
+                self._fill_newest(metric, slots, tier, since, until, counts)
         known = counts[0] != NONE
         if len(counts) > 1:
             counts = np.stack([counts[0], counts[0] - counts[1], counts[0] + counts[2]])
         return np.where(known, scaled(counts, self._scales.get(metric.name, metric.scale)), np.nan)
 
-    def counts(self, metric: Metric, slots: np.ndarray, tier: Tier, since: int, until: int) -> np.ndarray:
-        """The same as counts of (1 or PLANES, S, T)."""
-        counts = np.full((1 if tier is SECONDS else len(PLANES), len(slots), max(until - since, 0) // tier.step_s), NONE)
-        if metric.name not in self._ids or not counts.size:
-            return counts
-        self._fill_sealed(metric, slots, tier, since, counts)
-        self._fill_open(metric, slots, tier, since, until, counts)
-        if tier in FINER:
-            self._fill_newest(metric, slots, tier, since, until, counts)
-        return counts
-
     def _fill_sealed(self, metric: Metric, slots: np.ndarray, tier: Tier, since: int, counts: np.ndarray) -> None:
+        first, steps = tier.window(since), counts.shape[2]
+        windows = -(-(since - first + steps * tier.step_s) // tier.window_s)
         blocks, block_of = np.unique(slots // BLOCK, return_inverse=True)
-        rows = self._sealed_rows(metric, blocks, tier, since, since + counts.shape[2] * tier.step_s)
+        rows = self._sealed_rows(metric, blocks, tier, first, windows)
+        if not rows:
+            return
+        whole = np.full((len(slots), windows, tier.ticks), NONE)
         chosen = {block: np.flatnonzero(block_of == number) for number, block in enumerate(blocks.tolist())}
+        skipped = (since - first) // tier.step_s
         for plane, of_plane in enumerate(counts):
-            readable, numbers, offset = unpack_readable([row[2 + plane] for row in rows], tier.ticks)
-            for number, place in enumerate(readable):  # a damaged chunk is a gap
-                t0, block = rows[place][:2]
-                first, here = (t0 - since) // tier.step_s, chosen.get(block, ())
-                if len(here):
-                    begin, end = max(first, 0), min(first + tier.ticks, counts.shape[2])
-                    stored = np.broadcast_to(numbers[number, slots[here] % BLOCK], (len(here), tier.ticks))[:, begin - first : end - first]
-                    of_plane[here, begin:end] = np.where(stored > 0, stored.astype(np.int64) + offset[number], NONE)
+            chunks = [row[2 + plane] for row in rows]
+            readable, numbers, offset = unpack_readable(chunks, tier.ticks, slots % BLOCK if len(blocks) == 1 else EVERY)
+            if len(blocks) == 1 and readable:
+                places = (np.array([rows[place][0] for place in readable]) - first) // tier.window_s
+                whole[:, places] = _as_counts(numbers, offset[:, None, None]).transpose(1, 0, 2)
+            else:
+                for number, place in enumerate(readable):  # a damaged chunk is a gap
+                    t0, block = rows[place][:2]
+                    here = chosen.get(block, ())
+                    if len(here):
+                        whole[here, (t0 - first) // tier.window_s] = _as_counts(numbers[number, slots[here] % BLOCK], offset[number])
+            of_plane[:] = whole.reshape(len(slots), -1)[:, skipped : skipped + steps]
 
-    def _sealed_rows(self, metric: Metric, blocks: np.ndarray, tier: Tier, since: int, until: int) -> list[tuple]:
-        """(t0, block, chunk of each plane) of the windows of a span."""
-        windows = ",".join(map(str, range(tier.window(since), until, tier.window_s)))
-        query = f"select t0, block, {COLUMNS} from chunk where step = ? and metric = ? and t0 in ({windows})"
+    def _sealed_rows(self, metric: Metric, blocks: np.ndarray, tier: Tier, first: int, windows: int) -> list[tuple]:
+        """(t0, block, chunk of each plane) of so many windows."""
+        begins = ",".join(str(first + window * tier.window_s) for window in range(windows))
+        query = f"select t0, block, {SHOWN_COLUMNS} from chunk where step = ? and metric = ? and t0 in ({begins})"
         if len(blocks) <= FEW_BLOCKS:
             query += f" and block in ({','.join(map(str, blocks.tolist()))})"
         return self._connection.execute(query, (tier.step_s, self._ids[metric.name])).fetchall()
 
     def _fill_open(self, metric: Metric, slots: np.ndarray, tier: Tier, since: int, until: int, counts: np.ndarray) -> None:
         for t, *frames in open_rows(self._connection, tier, self._ids[metric.name], since, until):
-            for plane, frame in zip(counts, frames, strict=True):
+            for plane, frame in zip(counts, frames, strict=False):  # what is shown needs no readings
                 plane[:, (t - since) // tier.step_s] = _picked(frame, slots)
 
     def _fill_newest(self, metric: Metric, slots: np.ndarray, tier: Tier, since: int, until: int, counts: np.ndarray) -> None:
@@ -179,7 +191,7 @@ class Numbers:
             self._fill_open(metric, slots, finer, t, t + tier.step_s, fine)
             if finer in FINER:
                 self._fill_newest(metric, slots, finer, t, t + tier.step_s, fine)
-            np.copyto(step, rolled_up(fine, fine.shape[2])[:, :, 0], where=step[0] == NONE)
+            np.copyto(step, rolled_up(fine, fine.shape[2])[: len(step), :, 0], where=step[0] == NONE)
 
     def _oldest_open(self, metric: Metric, tier: Tier) -> int | None:
         """Of all finer tiers, too."""
@@ -189,6 +201,10 @@ class Numbers:
             query = "select min(t) from rollup where step = ? and metric = ?"
             oldest.append(self._connection.execute(query, (tier.step_s, key)).fetchone()[0])
         return min((t for t in oldest if t is not None), default=None)
+
+
+def _as_counts(numbers: np.ndarray, offset: np.ndarray) -> np.ndarray:
+    return np.where(numbers > 0, numbers.astype(np.int64) + offset, NONE)
 
 
 def _picked(frame: bytes, slots: np.ndarray) -> np.ndarray | int:

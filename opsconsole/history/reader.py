@@ -12,12 +12,14 @@ import numpy as np
 
 from opsconsole.core.fleet import TREND_LENGTH, Fleet
 from opsconsole.core.marks import KINDS, Mark
+from opsconsole.core.text import clean
 from opsconsole.core.wording import at_text
 from opsconsole.history.catalog import Metric, find_metric
 from opsconsole.history.charts import Band, Series, Table, reduced, reduced_band
-from opsconsole.history.moments import applied, unpacked
+from opsconsole.history.moments import WORD_LIMIT, applied, unpacked
 from opsconsole.history.numbers import Numbers
-from opsconsole.history.recall import Recall, headline_table, roster_of
+from opsconsole.history.plausible import check_fleet, check_roster
+from opsconsole.history.recall import IN_A_FLEET, Recall, headline_table, roster_of
 from opsconsole.history.schema import HistoryError, file_at, open_reader
 from opsconsole.history.spans import band_of, means_of, stretch
 from opsconsole.history.tiers import TIERS
@@ -34,6 +36,8 @@ class Reader:
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
         self._recalls: dict[str, Recall] = {}
+        self._newest_entity: int | None = None
+        self._numbers: Numbers | None = None
 
     def __enter__(self) -> Reader:
         return self
@@ -53,9 +57,11 @@ class Reader:
         if self._connection is None or self._file != file_at(self.path):
             self.close()
             self._connection, self._file = open_reader(self.path), file_at(self.path)
-            self._numbers = Numbers(self._connection)
+            self._numbers = None
         try:
             self._connection.execute("begin")
+            if self._numbers is None or not self._numbers.knows_metrics:
+                self._numbers = Numbers(self._connection)
             try:
                 yield self._connection
             finally:
@@ -97,28 +103,41 @@ class Reader:
         return f"{at_text(moment)} lies before the beginning of the history, {at_text(first[0])}"
 
     def _recalled(self, connection: sqlite3.Connection, t: int, at: float) -> Fleet:
-        query = "select roster, keyframe.data, moment.data from moment join keyframe on keyframe.t = keyframe where moment.t = ?"
+        query = "select roster, keyframe.data, moment.data from moment join keyframe on keyframe.id = keyframe where moment.t = ?"
         row = connection.execute(query, (t,)).fetchone()
         if row is None:
             raise HistoryError(f"of {at_text(at)} only series were kept, by an older opsconsole; choose a later moment")
         try:
-            picture = applied(unpacked(row[1]), unpacked(row[2]))
-            recall = self._recall(connection, row[0])
-        except ValueError as error:
+            return self._fleet_of(connection, t, at, row)
+        except (ValueError, KeyError, IndexError, TypeError) as error:  # damaged, or made by a stranger
             raise HistoryError(f"the moment {at_text(at)} cannot be read: {error}; choose another one") from None
-        blobs = connection.execute("select headlines from tick where t <= ? order by t desc limit ?", (t, TREND_LENGTH)).fetchall()
-        return recall.fleet(at, picture, self._numbers.at(t), headline_table([blob for (blob,) in reversed(blobs)]))
+
+    def _fleet_of(self, connection: sqlite3.Connection, t: int, at: float, row: tuple[str, bytes, bytes]) -> Fleet:
+        """row: which roster, keyframe and moment."""
+        picture = applied(unpacked(row[1]), unpacked(row[2]))
+        query = "select t, headlines from tick where t <= ? order by t desc limit ?"
+        headlines = dict(connection.execute(query, (t, min(picture["trend"], TREND_LENGTH))).fetchall()[::-1])
+        if picture["first"] and picture["first"][0] in headlines:
+            headlines[picture["first"][0]] = picture["first"][1]
+        recall = self._recall(connection, row[0])
+        fleet = recall.fleet(at, picture, self._numbers.at(t, IN_A_FLEET), headline_table(list(headlines.values())))
+        check_fleet(fleet)
+        return fleet
 
     def _recall(self, connection: sqlite3.Connection, key: str) -> Recall:
-        """Names get their places before the first tick that needs them is written, so what is known of a roster stays true."""
-        if key not in self._recalls:
+        """What is known of a roster, until somebody new gets a place."""
+        newest = connection.execute("select max(rowid) from entity").fetchone()[0]
+        if key not in self._recalls or newest != self._newest_entity:
+            self._newest_entity = newest
             row = connection.execute("select data from roster where key = ?", (key,)).fetchone()
             if row is None:
                 raise ValueError("what the fleet consisted of is missing")
             places: dict[str, dict[str, int]] = {}
             for kind, slot, name in connection.execute("select kind, slot, name from entity"):
                 places.setdefault(kind, {})[name] = slot
-            self._recalls = {key: Recall(roster_of(unpacked(row[0])), places)}
+            roster = roster_of(unpacked(row[0]))
+            check_roster(roster)
+            self._recalls = {key: Recall(roster, places)}
         return self._recalls[key]
 
     def marks(self, since: float, until: float, limit: int = 1000) -> tuple[Mark, ...]:
@@ -127,7 +146,7 @@ class Reader:
         with self._opened() as connection:
             rows = connection.execute(query, (since, until, limit)).fetchall()
         return tuple(
-            Mark(at, kind if kind in KINDS else "event", severity, subject or "", text or "", actor or "")
+            Mark(at, kind if kind in KINDS else "event", severity, *(clean(words or "", WORD_LIMIT) for words in (subject, text, actor)))
             for at, kind, severity, subject, text, actor in reversed(rows)
         )
 

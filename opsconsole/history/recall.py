@@ -15,6 +15,8 @@ from opsconsole.history.catalog import METRICS_OF_KIND, WORKER_NUMBERS
 from opsconsole.history.moments import FLEET_FIELDS
 from opsconsole.protocol import GPU_COLUMNS, NODE_COLUMNS
 
+IN_A_FLEET = tuple(metric.name for kind in ("gpu", "node", "worker") for metric in METRICS_OF_KIND[kind])
+"""What a Fleet is made of; the other series are reckoned from these."""
 Places = Mapping[str, Mapping[str, int]]
 """Slot by kind and name."""
 Numbers = Mapping[str, np.ndarray]

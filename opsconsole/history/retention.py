@@ -46,7 +46,7 @@ class Retention:
             connection.execute("delete from frame where metric in (select id from metric) and t between ? and ?", ends)
             connection.execute("delete from tick where t between ? and ?", ends)
             connection.execute("delete from moment where t <= ?", (ends[1],))
-            gone = connection.execute("delete from keyframe where t < (select keyframe from moment order by t limit 1)").rowcount
+            gone = connection.execute("delete from keyframe where id < (select keyframe from moment order by t limit 1)").rowcount
             if gone:
                 connection.execute("delete from roster where key not in (select roster from keyframe)")
         return True

@@ -53,6 +53,8 @@ class Wanted:
     @property
     def names(self) -> tuple[str, ...]:
         """The columns of the rows."""
+        if self.kind == "event":
+            return EVENT_COLUMNS
         return ("at", *IDENTITY[self.kind], *self.readings)
 
 
@@ -76,6 +78,17 @@ def blocks(reader: Reader, wanted: Wanted) -> Iterator[Block]:
             yield from _rows(reader, wanted, times, entities, values)
             steps = max(BLOCK_VALUES // max(int(values.size / len(times) * wanted.step_s), 1), 1)
         since = after
+
+
+def expected_rows(reader: Reader, wanted: Wanted) -> int:
+    """At most so many rows will come of it. Raises HistoryError."""
+    span = reader.span()
+    if span is None or wanted.kind == "event":
+        return 0
+    things = reader.table([f"{wanted.kind}.{wanted.columns[0]}"], span[1], span[1], 1.0).entities
+    chosen = [wanted.node in (None, one.get("node", wanted.node)) for one in identities(reader, wanted.kind, things, span[1])]
+    kept_s = min(wanted.until, span[1]) - (wanted.since if wanted.has_edges else max(wanted.since, span[0]))
+    return sum(chosen) * (int(max(kept_s, 0.0) / wanted.step_s) + 1)
 
 
 def _values(reader: Reader, wanted: Wanted, since: float, until: float) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
@@ -119,8 +132,16 @@ def identities(reader: Reader, kind: str, entities: Sequence[str], at: float) ->
     return found
 
 
-def event_blocks(reader: Reader, since: float, until: float) -> Iterator[Block]:
-    """What happened in a span, in the order of time, by EVENT_COLUMNS."""
-    marks = reader.marks(since, until, 1_000_000)
+def is_of_nodes(kind: str) -> bool:
+    """Whether each row of a kind belongs to a node (an event may)."""
+    return kind == "event" or "node" in IDENTITY[kind]
+
+
+def event_blocks(reader: Reader, wanted: Wanted) -> Iterator[Block]:
+    """What happened in a span, in the order of time, by EVENT_COLUMNS: all of it, or what happened to a node and its workers."""
+    marks = reader.marks(wanted.since, wanted.until, 1_000_000)
+    if wanted.node is not None:
+        subjects = {wanted.node} | {name for name, (_, node, _) in reader.workers_known().items() if node == wanted.node}
+        marks = [mark for mark in marks if mark.subject in subjects]
     if marks:
         yield {name: np.array([getattr(mark, name) for mark in marks], float if name == "at" else object) for name in EVENT_COLUMNS}

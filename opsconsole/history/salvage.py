@@ -19,7 +19,7 @@ WORDS = {
     "note": ("at", "kind", "severity", "subject", "text", "actor"), "roster": ("key", "data"), "worker": ("name", "model", "node", "chip"),
 }
 NUMBERS = {
-    "keyframe": ("t", "roster", "data"), "moment": ("t", "keyframe", "data"), "tick": ("t", "at", "headlines"),
+    "keyframe": ("id", "roster", "data"), "moment": ("t", "keyframe", "data"), "tick": ("t", "at", "headlines"),
     "frame": ("metric", "t", "data"), "rollup": ("step", "metric", "t", "mean", "below", "above", "readings"),
     "chunk": ("step", "metric", "t0", "block", "mean", "below", "above", "readings"),
 }

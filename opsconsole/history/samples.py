@@ -115,6 +115,7 @@ class Recorder:
             self._drain()
             self.trouble = ""
         except HistoryError as error:
+            self._file.shut()  # the file is another's, or needs a newer release: it must not wait for us
             self.trouble = f"history pauses: {error}"
         except sqlite3.Error as error:
             if any(word in str(error) for word in DAMAGED):
@@ -151,8 +152,8 @@ class Recorder:
     def _write_down_fleets(self) -> None:
         while self._fleets:
             fleet = self._fleets.popleft()
-            if int(fleet.at) == self._last_t:
-                continue
+            if int(fleet.at) == self._last_t and self._pen.has_written:
+                continue  # the first one is written down even so: trends reach back to it, whoever kept its second
             self._last_t = int(fleet.at)
             self._keep(self._pen.write(fleet))
             self._notes.extend(self._happenings.follow(fleet))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 MIGRATION_SET = "opsconsole-history"
@@ -42,7 +42,7 @@ def m003_moments(db):
     db.execute("alter table tick add column headlines blob")
     db.execute("alter table note add column severity integer not null default 0")
     db["roster"].create({"key": str, "data": bytes}, pk="key", not_null={"data"})
-    db["keyframe"].create({"t": int, "roster": str, "data": bytes}, pk="t", not_null={"roster", "data"})
+    db["keyframe"].create({"id": int, "roster": str, "data": bytes}, pk="id", not_null={"roster", "data"})
     db["moment"].create({"t": int, "keyframe": int, "data": bytes}, pk="t", not_null={"keyframe", "data"})
     db["worker"].create({"name": str, "model": str, "node": str, "chip": str}, pk="name", not_null={"model", "node", "chip"})
 
@@ -61,7 +61,8 @@ def open_writer(path: Path, wait_s: float = 1.0) -> sqlite3.Connection:
 
     Raises HistoryError for a newer file, otherwise sqlite3.Error and OSError.
     """
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    with suppress(FileExistsError):  # one that is there is not opened here: closing it would end the locks that our readers hold on it
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=wait_s)
     try:
         for pragma in (
@@ -95,6 +96,7 @@ def open_reader(path: Path) -> sqlite3.Connection:
     try:
         connection.execute("pragma wal_autocheckpoint=0")
         refuse_newer(connection, path)
+        _refuse_older(connection, path)
     except sqlite3.Error as error:
         connection.close()
         raise HistoryError(f"the history at {path} cannot be read: {error}") from None
@@ -130,6 +132,16 @@ def refuse_newer(connection: sqlite3.Connection, path: Path) -> None:
     """Raises HistoryError when a later release has migrated the file."""
     if newer := newer_migration(connection, MIGRATION_SET, MIGRATION_NAMES):
         raise HistoryError(f"the history at {path} was written by a newer opsconsole ({newer}); upgrade this one, or move the file away")
+
+
+def _refuse_older(connection: sqlite3.Connection, path: Path) -> None:
+    """Raises HistoryError for what only a writer can bring up to date."""
+    has_any = connection.execute("select 1 from sqlite_master where name = '_sqlite_migrations'").fetchone()
+    applied = {name for (name,) in connection.execute("select name from _sqlite_migrations")} if has_any else set()
+    if MIGRATION_NAMES[0] not in applied:
+        raise HistoryError(f"there is no history at {path} yet; it begins with the first collector")
+    if not applied.issuperset(MIGRATION_NAMES):
+        raise HistoryError(f"the history at {path} was written by an older opsconsole; a collector that records into it mends that")
 
 
 def newer_migration(connection: sqlite3.Connection, migration_set: str, known: Collection[str]) -> str:

@@ -86,7 +86,7 @@ class Sealer:
         query = f"select block, {COLUMNS} from chunk where step = ? and metric = ? and t0 = ?"
         rows = self._connection.execute(query, (tier.step_s, metric, t0)).fetchall()
         return {
-            block: np.stack([counts_of(*unpack_chunks([data], tier.ticks)) for data in blobs[: _plane_count(tier)]])
+            block: np.stack([_spread(counts_of(*unpack_chunks([data], tier.ticks)), tier) for data in blobs[: _plane_count(tier)]])
             for block, *blobs in rows
         }
 
@@ -107,6 +107,10 @@ class Sealer:
 
 def _plane_count(tier: Tier) -> int:
     return 1 if tier is SECONDS else len(PLANES)
+
+
+def _spread(counts: np.ndarray, tier: Tier) -> np.ndarray:
+    return np.broadcast_to(counts, (BLOCK, tier.ticks))
 
 
 def _counts(frame: bytes) -> np.ndarray:

@@ -109,9 +109,11 @@ def open_sql(path: Path) -> Iterator[sqlite3.Connection]:
         _attach_beside(connection, path)
         connection.execute("pragma query_only=on")
         connection.set_authorizer(lambda action, *_: sqlite3.SQLITE_OK if action in _ALLOWED else sqlite3.SQLITE_DENY)
-        connection.set_progress_handler(lambda: 0, 100_000)  # lets Ctrl-C be noticed
+        connection.set_progress_handler(lambda: 0, 100_000)  # Python notices Ctrl-C in it, and SQLite then ends the query
         yield connection
     except (sqlite3.Error, sqlite3.Warning) as error:
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
+            raise KeyboardInterrupt from None
         raise QueryError(f"the query cannot be answered: {error}") from None
     finally:
         if reader is not None:

@@ -72,12 +72,12 @@ class Store:
 
     def _write_moment(self, tick: Tick) -> None:
         connection, keyframe = self.connection, tick.keyframe
-        if keyframe.t != self._keyframe:
+        if keyframe.id != self._keyframe:
             connection.execute("insert or ignore into roster(key, data) values(?, ?)", (keyframe.roster, keyframe.roster_data))
-            row = (keyframe.t, keyframe.roster, keyframe.data)
-            connection.execute("insert or replace into keyframe(t, roster, data) values(?, ?, ?)", row)
-            self._keyframe = keyframe.t
-        connection.execute("insert or replace into moment(t, keyframe, data) values(?, ?, ?)", (tick.t, keyframe.t, tick.moment))
+            row = (keyframe.id, keyframe.roster, keyframe.data)
+            connection.execute("insert or replace into keyframe(id, roster, data) values(?, ?, ?)", row)
+            self._keyframe = keyframe.id
+        connection.execute("insert or replace into moment(t, keyframe, data) values(?, ?, ?)", (tick.t, keyframe.id, tick.moment))
 
     def tidy(self, newest: int) -> None:
         """Seals a little of what is over and removes a little of what is old. newest: the newest tick."""

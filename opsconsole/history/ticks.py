@@ -42,7 +42,7 @@ class Slots:
     def __init__(self, known: Iterable[tuple[str, int, str]] = (), scales: Mapping[str, float] | None = None):
         self._of: dict[str, dict[str, int]] = {kind: {} for kind in COLUMNS_OF_KIND}
         self._new: list[tuple[str, int, str]] = []
-        self._roster: Roster | None = None
+        self.roster: Roster | None = None
         self.scales = {name: metric.scale for name, metric in METRICS.items()} | dict(scales or {})
         """The value of one count of each metric, as the file has it: an older release may have chosen otherwise."""
         for kind, slot, name in known:
@@ -73,9 +73,9 @@ class Slots:
 
     def follow(self, roster: Roster) -> None:
         """Learn where the nodes (`node_slots`) and GPUs (`gpu_slots`) of this roster stand, and its sites; cheap while it is the same."""
-        if roster is self._roster:
+        if roster is self.roster:
             return
-        self._roster = roster
+        self.roster = roster
         self.node_slots = np.array([self.place("node", node.name) for node in roster.nodes], np.int64)
         names = [node.name for node in roster.nodes]
         pairs = zip(roster.gpu_node.tolist(), roster.gpu_index.tolist(), strict=True)
@@ -101,14 +101,15 @@ class Pen:
         self._scribe = Scribe()
         self._workers: list[tuple[object, ...]] = []
         self._known: dict[str, tuple[str, str, str]] = {}
-        self._worker_slots = self._worker_models = np.zeros(0, np.int64)
+        self._sites_of: Roster | None = None
+        self._worker_slots = self._worker_models = self._worker_sites = np.zeros(0, np.int64)
         self._ready = self._heard = np.zeros(0, bool)
 
     def write(self, fleet: Fleet) -> Tick:
         """The rows of this moment. What a node last said before it fell silent is in none of its frames, but in its moment."""
         slots = self.slots
         slots.follow(fleet.roster)
-        keyframe, moment = self._scribe.write(fleet)
+        self._scribe.look(fleet)
         moved = self._follow_workers(fleet)
         numbers = self._worker_numbers(fleet)  # (WORKER_NUMBERS, workers)
         answering = fleet.answering
@@ -127,7 +128,12 @@ class Pen:
             if (data := pack(values, slots.scales[metric.name])) is not None
         ]
         headlines = np.append(tables["fleet"][:, 0], tables["model"][0]).astype("<f8").tobytes()
+        keyframe, moment = self._scribe.write(fleet, headlines)
         return Tick(int(fleet.at), fleet.at, tuple(frames), slots.take_new(), keyframe, moment, headlines, moved)
+
+    @property
+    def has_written(self) -> bool:
+        return self._scribe.has_written
 
     def tell_again(self) -> None:
         """The next tick goes into a file that knows nobody."""
@@ -143,9 +149,11 @@ class Pen:
         slots, steady = self.slots, self._scribe.steady
         for model in fleet.roster.models:
             slots.place("model", model.name)
-        if steady == self._workers:
+        if steady is self._workers and slots.roster is self._sites_of:
             return ()
-        self._workers = steady
+        self._workers, self._sites_of = steady, slots.roster
+        rows = fleet.roster.node_row
+        self._worker_sites = np.append(slots.site_slots, -1)[np.array([rows.get(one[1], -1) for one in steady], np.int64)]
         model, state = STEADY.index("model"), STEADY.index("state")
         self._worker_slots = np.array([slots.place("worker", one[0]) for one in steady], np.int64)
         self._worker_models = np.array([slots.place("model", one[model]) if one[model] else -1 for one in steady], np.int64)
@@ -185,10 +193,7 @@ class Pen:
         slots, count = self.slots, self.slots.count("site")
         power_w, util_pct = fresh_gpus(fleet, "power_w"), fresh_gpus(fleet, "util_pct")
         known = _sum(slots.gpu_site_slots, np.where(np.isnan(util_pct), np.nan, 1.0), count)
-        rows = fleet.roster.node_row
-        nodes = np.array([rows.get(worker.node, -1) for worker in fleet.workers], np.int64)
-        sites = np.append(slots.site_slots, -1)[nodes]
-        tokens = _sum(sites, numbers[WORKER_NUMBERS.index("tokens_per_s")], count)
+        tokens = _sum(self._worker_sites, numbers[WORKER_NUMBERS.index("tokens_per_s")], count)
         return np.stack([_sum(slots.gpu_site_slots, power_w, count), _sum(slots.gpu_site_slots, util_pct, count) / known, tokens])
 
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,15 @@ def end_workers(directory: Path) -> int:
     return total
 
 
+def kill_workers_of(home: Path) -> int:
+    """SIGKILL to every worker of one node, as when its power fails. Returns how many were alive."""
+    alive = [record for record in _records_in(home.glob(".opsconsole/workers/*.json")) if _is_alive(record)]
+    for record in alive:
+        _signal(record, signal.SIGKILL)
+    _wait(alive, KILL_LIMIT_S)
+    return len(alive)
+
+
 def end_processes(records: list[dict[str, Any]]) -> int:
     """SIGTERM, then SIGKILL, to each recorded process that still runs. Returns how many did."""
     alive = [record for record in records if _is_alive(record)]
@@ -50,8 +60,12 @@ def record_of(pid: int) -> dict[str, Any]:
 def _records(directory: Path) -> list[dict[str, Any]]:
     """Of the nodes' workers, as their agents keep them, each after its keeper, which would start it again; and of the demo's own helpers
     (`processes`)."""
+    return _records_in((*directory.glob("*/.opsconsole/workers/*.json"), *directory.glob("processes/*.json")))
+
+
+def _records_in(paths: Iterable[Path]) -> list[dict[str, Any]]:
     found = []
-    for path in (*directory.glob("*/.opsconsole/workers/*.json"), *directory.glob("processes/*.json")):
+    for path in paths:
         try:
             record = json.loads(path.read_text())
             keeper = record.get("keeper")

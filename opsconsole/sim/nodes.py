@@ -5,8 +5,9 @@ python -m opsconsole.sim.nodes DIR [--remove]
 Reads DIR/plan.json: {"nodes": [{"name", "chip", "gpus", "site", "background_load"?}, ...], "seed": N,
 "full_tokens_per_s"?: what a worker gives that uses its GPU fully}. Writes DIR/user_key (0600),
 DIR/known_hosts and DIR/NAME/gpus.json, then says one line on stdout: {"event": "listening", "nodes": {NAME: PORT}}. It follows
-DIR/faults.json: {"cut": [NODE], "hang": [NODE], "gpus": {NODE: {"lost": [GPU], "hot": {GPU: DEGREES}}}}. It ends when its standard
-input does, or on SIGTERM; then it ends the workers that its nodes have started, and with --remove it removes DIR.
+DIR/faults.json: {"cut": [NODE], "dark": [NODE], "hang": [NODE], "gpus": {NODE: {"lost": [GPU], "hot": {GPU: DEGREES}}}}; a dark node is
+cut and its workers are killed. It ends when its standard input does, or on SIGTERM; then it ends the workers that its nodes have started,
+and with --remove it removes DIR.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from typing import Any
 
 import asyncssh
 
-from opsconsole.sim.leftovers import end_workers
+from opsconsole.sim.leftovers import end_workers, kill_workers_of
 from opsconsole.sim.lifeline import watch_stdin
 from opsconsole.sim.server import Node
 
@@ -84,7 +85,10 @@ class Site:
             name = about["name"]
             self._write_gpus(row, faults.get("gpus", {}).get(name, {}))
             self.nodes[name].hang(name in faults.get("hang", ()))
-            if name in faults.get("cut", ()):
+            if name in faults.get("dark", ()):
+                await self.nodes[name].cut()
+                await asyncio.to_thread(kill_workers_of, self.directory / name)
+            elif name in faults.get("cut", ()):
                 await self.nodes[name].cut()
             else:
                 await self.nodes[name].mend()

@@ -12,7 +12,7 @@ from typing import Any
 
 from opsconsole.sim.fleetfile import DemoFleet, demo_dir
 
-KEYS = {"at_s", "say", "demand", "hot", "lost", "hang", "cut"}
+KEYS = {"at_s", "say", "demand", "hot", "lost", "hang", "cut", "dark_sites"}
 
 
 class ScenarioError(ValueError):
@@ -44,12 +44,12 @@ def about(name: str) -> str:
 
 
 class Story:
-    """What is so after the moments that have been played. Nodes are named by their number in the fleet, so a story fits any fleet."""
+    """What is so after the moments that have been played. Nodes and sites are named by their number, so that a story fits any fleet."""
 
     def __init__(self, fleet: DemoFleet):
         self._fleet = fleet
         self._demand: dict[str, float] = {}
-        self._troubles: dict[str, list] = {"hot": [], "lost": [], "hang": [], "cut": []}
+        self._troubles: dict[str, list] = {"hot": [], "lost": [], "hang": [], "cut": [], "dark_sites": []}
 
     def play(self, moment: dict[str, Any]) -> None:
         """A key of a moment replaces what an earlier one said; a key that is not there leaves it."""
@@ -75,7 +75,10 @@ class Story:
         for lost in self._troubles["lost"]:
             gpus.setdefault(self._name(lost["node"]), {})["lost"] = list(self._gpus(lost))
         cut, hang = ([self._name(node) for node in self._troubles[key]] for key in ("cut", "hang"))
-        return {"cut": cut, "hang": hang, "gpus": gpus, "surge": self._demand}
+        sites = [site["name"] for site in self._fleet.template["sites"]]
+        lost_sites = {sites[number % len(sites)] for number in self._troubles["dark_sites"]}
+        dark = [node["hosts"] for node in self._fleet.nodes if node["site"] in lost_sites]
+        return {"cut": cut, "dark": dark, "hang": hang, "gpus": gpus, "surge": self._demand}
 
     def _name(self, number: int) -> str:
         return self._fleet.names[number % len(self._fleet.names)]

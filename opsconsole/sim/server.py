@@ -101,20 +101,22 @@ class Node:
             await self._converse(channel, child)
         finally:
             self._children.discard(child)
+            child._transport.close()  # its pipes, which what it left behind may hold open; asyncio has no public word for that
 
     @staticmethod
     async def _converse(channel: asyncssh.SSHServerProcess, child: asyncio.subprocess.Process) -> None:
         feeding = asyncio.create_task(_feed(channel, child.stdin))
         telling = [asyncio.create_task(_tell(child.stdout, channel.stdout)), asyncio.create_task(_tell(child.stderr, channel.stderr))]
         closing = asyncio.create_task(channel.channel.wait_closed())
-        await asyncio.wait([asyncio.gather(*telling), closing], return_when=asyncio.FIRST_COMPLETED)
+        told = asyncio.create_task(asyncio.wait(telling))
+        await asyncio.wait([told, closing], return_when=asyncio.FIRST_COMPLETED)
         feeding.cancel()
         child.stdin.close()
         if not await _ended(child):
             _signal_group(child, signal.SIGCONT)
             _signal_group(child, signal.SIGKILL)
             await child.wait()
-        for task in (*telling, closing):
+        for task in (told, *telling, closing):
             task.cancel()
         with contextlib.suppress(OSError, asyncssh.Error):
             channel.exit(child.returncode if child.returncode >= 0 else 255)

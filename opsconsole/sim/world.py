@@ -50,6 +50,8 @@ class World:
         self.desk = Desk(self)
         self.silent: set[int] = set()
         self.cut: set[int] = set()
+        self.dark: set[int] = set()
+        self.boots = [0] * len(self.specs)
         self.ticks = 0
         self._answers: dict[int, deque[bytes]] = {}
         self._procs: dict[int, list] = {}
@@ -116,7 +118,7 @@ class World:
         self._workers = worker_lines(self.crew)
         count = len(self.specs)
         load1 = self.random.uniform(2.0, 9.0, count)
-        columns = (load1 * 6.0, 60_000 + 900 * load1, load1, np.full(count, 1.5e6), load1 * 4.0, load1 * 9.0)
+        columns = (load1 * 6.0, np.rint(60_000 + 900 * load1), load1, np.full(count, 1.5e6), load1 * 4.0, load1 * 9.0)
         self._node_columns = np.stack(columns).round(1)  # (NODE_COLUMNS, N)
         assert len(self._node_columns) == len(NODE_COLUMNS)
         if self._procs_of_change != self.crew.changes:
@@ -127,9 +129,9 @@ class World:
                 self._procs.setdefault(worker.node, []).extend([gpu, worker.pid, "python3", mem_mib] for gpu in worker.gpus)
 
     def facts_line(self, row: int) -> bytes:
-        spec = self.specs[row]
+        spec, boot = self.specs[row], f"-{self.boots[row]}" if self.boots[row] else ""
         return encode({
-            "t": "facts", "protocol": PROTOCOL_VERSION, "agent": "simulated", "boot_id": f"sim-{self.seed}-{row}",
+            "t": "facts", "protocol": PROTOCOL_VERSION, "agent": "simulated", "boot_id": f"sim-{self.seed}-{row}{boot}",
             "hostname": spec.name, "python": "3.11", "cpu_count": 96, "mem_total_mib": 1_031_000, "gpu_source": "simulated",
             "driver": "580.95.05", "gpu_error": None, "gpus": self.gpus.facts(self._slice(row), spec.name, self.seed),
         })
@@ -177,7 +179,8 @@ class World:
 
     def suffer(self, faults: Mapping[str, Any]) -> None:
         """All faults at once, as the scenario player writes them: what is not named is mended."""
-        self.cut = {self.row[node] for node in faults.get("cut", ()) if node in self.row}
+        self._darken({self.row[node] for node in faults.get("dark", ()) if node in self.row})
+        self.cut = {self.row[node] for node in faults.get("cut", ()) if node in self.row} | self.dark
         self.silent = {self.row[node] for node in faults.get("hang", ()) if node in self.row}
         self.gpus.lost[:], self.gpus.hot_c[:] = False, 0.0
         for node, troubles in faults.get("gpus", {}).items():
@@ -185,6 +188,15 @@ class World:
                 self._suffer_of(self.row[node], troubles)
         for number, model in enumerate(self.models):
             self.crew.service.surge[number] = float(faults.get("surge", {}).get(model.name, 1.0))
+
+    def _darken(self, rows: set[int]) -> None:
+        """Nodes without power: their workers are gone, and do not come back with it."""
+        for index in range(len(self.crew.workers) - 1, -1, -1):
+            if self.crew.workers[index].node in rows - self.dark:
+                self.crew.remove(index)
+        for row in self.dark - rows:
+            self.boots[row] += 1
+        self.dark = rows
 
     def _suffer_of(self, row: int, troubles: Mapping[str, Any]) -> None:
         gpus = self._slice(row)

@@ -167,6 +167,12 @@ class Hosts:
             target = replace(target, jump=self._chain(spec.jump, (*below, spec.name)), proxy_command=None)
         return target
 
+    def server(self, text: str) -> Target:
+        """The server that "[user@]host[:port]" means: a node's, or one as ssh_config says. Raises HostsError."""
+        if "," in text:
+            raise HostsError(f"{text!r} names several hosts; write one, and its way in ssh_config (ProxyJump)")
+        return self._chain(text, ())
+
     def _resolve(self, name: str, user: str | None, below: tuple[str, ...]) -> Target:
         said = _Said(self._config.options(_safe(name), user))
         host = _safe(said.text("Hostname") or name)

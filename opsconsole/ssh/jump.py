@@ -1,4 +1,4 @@
-"""One connection to a jump host, shared by every node behind it, so that its loss is one cause and not hundreds."""
+"""One lasting connection to a server, as to a jump host: shared by every node behind it, so that its loss is one cause and not hundreds."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ Opener = Callable[[], Awaitable[asyncssh.SSHClientConnection]]
 class Jump:
     """Connects when first asked, and again after a loss, but not more often than its backoff allows."""
 
-    def __init__(self, target: Target, open_connection: Opener) -> None:
-        self.target = target
+    def __init__(self, target: Target, open_connection: Opener, called: str = "") -> None:
+        """called: what causes name it, "jump NAME" unless said."""
+        self.target, self._called = target, called or f"jump {target.name}"
         self._open = open_connection
         self._connection: asyncssh.SSHClientConnection | None = None
         self._opening: asyncio.Task[None] | None = None
@@ -37,7 +38,7 @@ class Jump:
                 self._opening = asyncio.create_task(self._connect())
             await asyncio.shield(self._opening)
         if self._connection is None:
-            raise self.failure or LinkFailure(UNREACHABLE, f"jump {self.target.name}: lost")
+            raise self.failure or LinkFailure(UNREACHABLE, f"{self._called}: lost")
         return self._connection
 
     async def _connect(self) -> None:
@@ -63,7 +64,7 @@ class Jump:
     def _fail(self, error: Exception) -> None:
         said = put_into_words(error, self.target)
         reach = UNREACHABLE if said.reach == HUNG else said.reach  # it is the jump host that hangs, not those behind it
-        self.failure = LinkFailure(reach, f"jump {self.target.name}: {said.cause}", said.is_refused)
+        self.failure = LinkFailure(reach, f"{self._called}: {said.cause}", said.is_refused)
         self._next_mono = time.monotonic() + self._backoff.next_s(said.is_refused)
 
     async def close(self) -> None:

@@ -27,7 +27,7 @@ LOGIN_LIMIT_S = 5.0
 CLOSE_LIMIT_S = 1.0
 FILES_WANTED = 65536
 KEEPALIVE_S = 1.0
-"""Between words to a jump host; three unanswered ones end it. Nodes need none: their samples are the sign of life."""
+"""Between words to a jump host, or another lasting one; three unanswered ones end it. Nodes need none: samples show that they live."""
 
 OPTIONS: dict[str, Any] = {
     "config": None,
@@ -82,7 +82,7 @@ class Shared:
     def jump(self, target: Target) -> Jump:
         """The one connection to a jump host, whoever goes through it."""
         if target not in self._jumps:
-            self._jumps[target] = Jump(target, lambda: self._open_jump(target))
+            self._jumps[target] = Jump(target, lambda: self.open_lasting(target))
         return self._jumps[target]
 
     def broken_jump(self, target: Target) -> LinkFailure | None:
@@ -91,7 +91,8 @@ class Shared:
             return None
         return self.broken_jump(target.jump) or self.jump(target.jump).failure
 
-    async def _open_jump(self, target: Target) -> asyncssh.SSHClientConnection:
+    async def open_lasting(self, target: Target) -> asyncssh.SSHClientConnection:
+        """A connection whose loss shows by itself, within a few KEEPALIVE_S."""
         connection, _ = await self.open(target, False, keepalive_interval=KEEPALIVE_S, keepalive_count_max=2)
         return connection
 

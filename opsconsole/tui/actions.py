@@ -10,7 +10,7 @@ from textual.keys import _character_to_key
 
 from opsconsole.tui import alarming, asking
 
-EVERYWHERE = ("fleet", "node", "workers", "plans", "chart", "alarms")
+EVERYWHERE = ("fleet", "node", "workers", "plans", "chart", "capacity", "alarms")
 LOOKING = ("fleet", "node", "workers")
 """Screens on which nodes or workers are chosen."""
 MENDING = (*LOOKING, "alarms")
@@ -111,7 +111,11 @@ ACTIONS: tuple[Action, ...] = (
     Action("node", ("2",), "node", "the chosen node", "views", lambda view: view.app.open_view("node")),
     Action("workers", ("3",), "workers", "models and their workers", "views", lambda view: view.app.open_view("workers"), footer=8),
     Action("plans", ("4",), "plans", "runs under way and past", "views", lambda view: view.app.open_view("plans"), footer=9),
+    Action("capacity", ("5",), "capacity", "what is left, when it ends, power and money", "views",
+           lambda view: view.app.open_view("capacity")),
     Action("alarms", ("6",), "alarms", "what deserves a person", "views", lambda view: view.app.open_view("alarms")),
+    Action("what-if", ("i",), "what if", "what would be so after a change, before any yes", "look",
+           lambda view: view.app.foresight.ask(), screens=("capacity",), footer=3),
     Action("chart", ("c",), "chart", "a chart of what is chosen; again: back", "look", lambda view: view.open_chart()),
     Action("closer", ("z",), "closer", "a shorter span in the chart, or in the past's time bar", "time", lambda view: view.zoom(True)),
     Action("wider", ("w",), "wider", "a longer span in the chart, or in the past's time bar", "time", lambda view: view.zoom(False)),
@@ -129,7 +133,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("slower", ("-",), "slower", "play slower", "time", lambda view: view.app.travel.change_speed(-1), when="past"),
     Action("event-back", (",",), "event back", "to the alarm or action before", "time", lambda view: view.app.travel.next_event(-1)),
     Action("event-on", (".",), "event on", "to the next alarm or action", "time", lambda view: view.app.travel.next_event(1)),
-    Action("time", ("t",), "time", "to a time: 03:12, -20m, an ISO time", "time", lambda view: view.app.open_time_prompt(), footer=14),
+    Action("time", ("t",), "time", "to a time: 03:12, -20m, an ISO time", "time", lambda view: view.app.travel.ask(), footer=14),
     Action("live", ("escape",), "live", "back to now", "time", lambda view: view.app.travel.leave(), footer=2, when="past"),
     Action("drain", ("D",), "drain", "take what is chosen out, no request is lost", "act", asking.drain, True, MENDING, 5),
     Action("launch", ("L",), "launch", "start workers of a model", "act", asking.launch, True, footer=6),
@@ -143,7 +147,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("cancel", ("x",), "cancel", "end a run and what it has under way", "act", lambda view: view.cancel_run(), True, ("plans",), 5),
     Action("mend", ("M",), "mend", "open the plan that helps most against the alarm", "act", alarming.mend, True, ("alarms",), 1),
     Action("ack", ("a",), "take", "take the chosen alarm, or give it back", "act", alarming.take, True, ("alarms",), 2),
-    Action("silence", ("i",), "silence", "hear nothing of it for a while, or hear it again", "act", alarming.silence, True, ("alarms",), 3),
+    Action("silence", ("b",), "silence", "hear nothing of it for a while, or hear it again", "act", alarming.silence, True, ("alarms",), 3),
     Action("note", ("e",), "note", "write on it for whoever comes next", "act", alarming.note, True, ("alarms",), 4),
     Action("command", (":", "ctrl+p"), "command", "do anything by its name", "help", lambda view: view.app.open_palette(), footer=10),
     Action("help", ("?",), "help", "all keys", "help", lambda view: view.app.open_help(), footer=11),

@@ -22,13 +22,13 @@ from opsconsole.core.fleet import Fleet
 from opsconsole.core.text import clean
 from opsconsole.tui.acting import Acting
 from opsconsole.tui.actions import Action, available, registry
+from opsconsole.tui.foresight import Foresight, Learn
 from opsconsole.tui.frame import Frame
 from opsconsole.tui.looks import LOOKS, Look, choose_look
 from opsconsole.tui.messages import FleetChanged
 from opsconsole.tui.screens.fleet import FleetScreen
 from opsconsole.tui.screens.view import View
 from opsconsole.tui.sight import Sight
-from opsconsole.tui.subject import Subject
 from opsconsole.tui.travel import Travel
 from opsconsole.tui.widgets.alarm_strip import AlarmStrip
 from opsconsole.tui.widgets.footer import Footer
@@ -67,9 +67,10 @@ class ConsoleApp(App[int], inherit_bindings=False):
     def __init__(
         self, session_factory: SessionFactory | None, settings: Settings, read_only: bool = False,
         wall: Callable[[], float] = time.time, environ: Mapping[str, str] = os.environ,
-        open_past: Callable[[], Any] | None = None, stand_at: float | None = None,
+        open_past: Callable[[], Any] | None = None, stand_at: float | None = None, learn: Learn | None = None,
     ) -> None:
-        """session_factory: None for a replay, which begins at stand_at. open_past: as tui.travel.Travel."""
+        """session_factory: None for a replay, which begins at stand_at. open_past: as tui.travel.Travel; learn: what history teaches
+        about a fleet."""
         self.look: Look = choose_look(settings.theme, environ)
         super().__init__(ansi_color=self.look.is_native)
         self.session_factory, self.settings, self.read_only, self.wall = session_factory, settings, read_only, wall
@@ -85,7 +86,9 @@ class ConsoleApp(App[int], inherit_bindings=False):
         """Why there is no session, "" while there is one or it is being opened."""
         self.notice = ""
         """What is to be said just now, in place of the keys."""
+        self._forgetting: Any = None
         self.acting = Acting(self)
+        self.foresight = Foresight(self, learn)
         self._late: Fleet | None = None
         self._covered_at, self._problem = 0.0, -1
         for key in dict.fromkeys(key for action in self.actions for key in action.keys):
@@ -96,12 +99,13 @@ class ConsoleApp(App[int], inherit_bindings=False):
 
     def on_mount(self) -> None:
         from opsconsole.tui.screens.alarms import AlarmsScreen
+        from opsconsole.tui.screens.capacity import CapacityScreen
         from opsconsole.tui.screens.chart import ChartScreen
         from opsconsole.tui.screens.node import NodeScreen
         from opsconsole.tui.screens.plans import PlansScreen
         from opsconsole.tui.screens.workers import WorkersScreen
 
-        for screen in (NodeScreen(), WorkersScreen(), PlansScreen(), ChartScreen(), AlarmsScreen()):
+        for screen in (NodeScreen(), WorkersScreen(), PlansScreen(), ChartScreen(), CapacityScreen(), AlarmsScreen()):
             self.install_screen(screen, screen.view_name)
         self.set_interval(1.0, self.tick)
         self.call_after_refresh(self._attach if self.session_factory is not None else self._begin_replay)
@@ -179,13 +183,14 @@ class ConsoleApp(App[int], inherit_bindings=False):
     def moved(self) -> None:
         """Another moment is wanted, or more is known of the time around it."""
         if self.view is not None and self.view.is_composed:
-            self.view.repaint(TopBar, TimeBar, StatusLine, Footer)
+            self.view.repaint(TopBar, TimeBar, StatusLine)
 
     def tick(self) -> None:
         """What moves without a new fleet: the clock, the age of what is shown, and the runs."""
         if self.view is not None and self.view is self.screen:
             self.view.repaint(TopBar, AlarmStrip, StatusLine)
         self.run_worker(self.acting.tick(), exit_on_error=False)
+        self.foresight.tick()
 
     def _is_due(self) -> bool:
         return self.view is self.screen or self.frame is None or abs(self.frame.fleet.at - self._covered_at) >= COVERED_S
@@ -224,8 +229,9 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self.notice = words
         if self.view is not None:
             self.view.repaint(Footer)
-        if words:
-            self.set_timer(NOTICE_S, lambda: self.say("") if self.notice == words else None)
+        if self._forgetting is not None:
+            self._forgetting.stop()
+        self._forgetting = self.set_timer(NOTICE_S, lambda: self.say("")) if words else None
 
     def _fatal_error(self) -> None:
         """A fault of ours ends the screen with a plain trace: Textual's own would print local variables, and with them what nodes said."""
@@ -289,17 +295,6 @@ class ConsoleApp(App[int], inherit_bindings=False):
         from opsconsole.tui.screens.filter_prompt import FilterPrompt
 
         self.push_screen(FilterPrompt(self.sight.filter.text))
-
-    def open_time_prompt(self) -> None:
-        from opsconsole.tui.screens.time_prompt import TimePrompt
-
-        if self.travel.open():
-            self.push_screen(TimePrompt())
-
-    def open_chart(self, subject: Subject, came_from: str) -> None:
-        """Chart what is chosen on a screen."""
-        self.get_screen("chart").begin(subject, came_from)  # type: ignore[attr-defined]
-        self.open_view("chart")
 
     def open_help(self) -> None:
         from opsconsole.tui.screens.help import HelpScreen

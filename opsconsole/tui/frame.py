@@ -10,7 +10,7 @@ from rich.cells import cell_len
 
 from opsconsole.core import totals, wording
 from opsconsole.core.fleet import CONNECTING, HEADLINES, LIVE, NO_DRIVER, STALE, Fleet
-from opsconsole.core.severity import SLOWED, XID_CRITICAL
+from opsconsole.core.severity import SLOWED, XID_CRITICAL, noteworthy
 
 HOT_C = 85.0
 """From here a temperature is drawn as a warning."""
@@ -87,8 +87,14 @@ class Frame:
 
     def reason(self, row: int) -> str:
         if row not in self._reasons:
-            self._reasons[row] = "; ".join(filter(None, (wording.reason_of_node(self.fleet, row), self.cordon(row))))
+            why = wording.reason_of_node(self.fleet, row) if self._noteworthy[row] else ""
+            self._reasons[row] = "; ".join(filter(None, (why, self.cordon(row))))
         return self._reasons[row]
+
+    @cached_property
+    def _noteworthy(self) -> list[bool]:
+        """Which nodes have a reason at all: to look for one costs more than to draw a calm node."""
+        return noteworthy(self.fleet).tolist()
 
     def cordon(self, row: int) -> str:
         """Who said why that a node gets no new workers; "" when it does."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 
 import numpy as np
 from rich.cells import cell_len, set_cell_size
@@ -170,8 +172,8 @@ def spark(row: Row, values: np.ndarray, width: int, low: float | None = 0.0, hig
     top = max(top, limit * 1.2) if limit and seen.size and top > limit else top
     levels = bar_levels(spans, floor, max(top, floor + 1e-9))
     warm = (spans > limit).tolist() if limit is not None else [False] * width
-    for level, is_warm in zip(levels, warm, strict=False):
-        row.put(BARS[level], hot if is_warm else ink, False, ground)
+    for is_warm, run in groupby(zip(warm, levels, strict=False), itemgetter(0)):
+        row.put("".join(BARS[level] for _, level in run), hot if is_warm else ink, False, ground)
     return row
 
 

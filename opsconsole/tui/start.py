@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ def run_tui(config: Any, state_dir: Path, read_only: bool = False) -> int:
     """Draw the fleet of `config` (a config.Config) until the operator leaves; the exit code. An Unsuitable terminal gives 2."""
     if _told_unsuitable():
         return UNSUITABLE
+    from opsconsole.control.learned import learn
     from opsconsole.control.past import Past
     from opsconsole.control.places import history_path
     from opsconsole.control.session import AsyncSession
@@ -39,16 +41,18 @@ def run_tui(config: Any, state_dir: Path, read_only: bool = False) -> int:
     async def attach(on_fleet: Callable, on_lost: Callable) -> AsyncSession:
         return await AsyncSession.attach(config.path, state_dir, on_fleet, on_lost)
 
-    return _run_on(attach, config, read_only, open_past=lambda: Past(history_path(state_dir)))
+    path = history_path(state_dir)
+    return _run_on(attach, config, read_only, open_past=lambda: Past(path), learn=partial(learn, path))
 
 
 def run_replay(path: Path, stand_at: float, config: Any) -> int:
     """Draw the history at `path` from a moment on; as run_tui, but nothing is asked of any node. config: None where there is none."""
     if _told_unsuitable():
         return UNSUITABLE
+    from opsconsole.control.learned import learn
     from opsconsole.control.past import Past
 
-    return _run_on(None, config, False, open_past=lambda: Past(path), stand_at=stand_at)
+    return _run_on(None, config, False, open_past=lambda: Past(path), stand_at=stand_at, learn=partial(learn, path))
 
 
 def _told_unsuitable() -> bool:

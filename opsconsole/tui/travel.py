@@ -5,18 +5,17 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from opsconsole.core.text import clean
 from opsconsole.tui.frame import Frame
+from opsconsole.tui.lookup import Absence, gap_around, mark_words, marks_beyond
 from opsconsole.tui.newest import Newest
-from opsconsole.tui.overview import Overview, mark_glyph, mark_text, overview_of, weight
+from opsconsole.tui.overview import Overview, overview_of
 from opsconsole.tui.when import clock_text, span_text
 
 if TYPE_CHECKING:
     from opsconsole.core.fleet import Fleet
-    from opsconsole.core.marks import Mark
     from opsconsole.tui.app import ConsoleApp
 
 GAP_S = 3.0
@@ -28,19 +27,7 @@ SLOW_READ_S = 0.4
 """A read that takes longer shows that it reads, not what was on the screen before."""
 WINDOWS_S = (120.0, 600.0, 3600.0, 6 * 3600.0, 86400.0, 7 * 86400.0, 30 * 86400.0)
 """Spans of the time bar and of charts."""
-SEARCHES_S = (3600.0, 86400.0, 30 * 86400.0, math.inf)
-"""How far is looked for the next event or the end of a gap, one after the other."""
 BAR_FRESH_S = 10.0
-MARKS_LOOKED_THROUGH = 100_000
-
-
-@dataclass(frozen=True, slots=True)
-class Absence:
-    """Why there is nothing to draw at a moment. since, until: the nearest recorded seconds around it, None where none is known."""
-
-    words: str
-    since: float | None = None
-    until: float | None = None
 
 
 class Travel:
@@ -59,6 +46,7 @@ class Travel:
         self.window_s = 3600.0
         self.is_playing = False
         self._exact, self._beat = 0.0, 0.0
+        self._bars_are_called = False
         self._timer: Any = None
         self._bar_asked: tuple[float, float, float] = (0.0, 0.0, 0.0)
         self._moments: Newest[float] = Newest(app.run_worker, self._read)
@@ -86,6 +74,13 @@ class Travel:
             self.app.say("there is no history to look into here")
         return self.past is not None
 
+    def ask(self) -> None:
+        """Let a time be typed."""
+        from opsconsole.tui.screens.time_prompt import TimePrompt
+
+        if self.open():
+            self.app.push_screen(TimePrompt())
+
     async def close(self) -> None:
         if self.past is not None:
             await self.past.close()
@@ -112,8 +107,15 @@ class Travel:
             self._show_absence(Absence("reading what was recorded then …"))
 
     def _want(self) -> None:
+        is_late = self._moments.is_busy  # then the bars move at once, the rest follows; else all of it comes in a moment
         self._moments.want(self.moment)
         self._want_bar()
+        if is_late and not self._bars_are_called:
+            self._bars_are_called = True
+            self.app.call_later(self._move_bars)  # behind all keys that wait
+
+    def _move_bars(self) -> None:
+        self._bars_are_called = False
         self.app.moved()
 
     def step(self, seconds: float) -> None:
@@ -206,7 +208,7 @@ class Travel:
             self._found(moment, await self._before_all(str(error)))
             return
         if moment - fleet.at > GAP_S:
-            self._found(moment, await self._gap(fleet.at, moment))
+            self._found(moment, await gap_around(self.past, fleet.at, moment, self.app.wall()))
         else:
             self._found(moment, fleet)
 
@@ -224,6 +226,8 @@ class Travel:
 
     def _show_absence(self, absence: Absence) -> None:
         self.absence = absence
+        if absence.until is None:
+            self.stop()  # there is nothing to leap to
         self.app.draw(None)
 
     async def _before_all(self, words: str) -> Absence:
@@ -234,29 +238,6 @@ class Travel:
             return Absence(clean(words))
         first = self.kept[0] if self.kept else None
         return Absence(clean(words), until=first if first is not None and first > (self.moment or 0.0) else None)
-
-    async def _gap(self, since: float, moment: float) -> Absence:
-        """Between which recorded seconds the moment lies."""
-        until = await self._recorded_after(moment)
-        now = self.app.wall()
-        start = clock_text(since, now)
-        if until is None:
-            return Absence(f"nobody recorded after {start} UTC", since)
-        return Absence(f"nobody recorded from {start} to {clock_text(until, now)} UTC ({span_text(until - since)})", since, until)
-
-    async def _recorded_after(self, moment: float) -> float | None:
-        for far_s in SEARCHES_S:
-            until = min(moment + far_s, self.app.wall())
-            try:
-                found = await self.past.series("fleet.nodes_live", since=moment, until=until)
-            except Exception:  # then the end of the gap is not known
-                return None
-            known = found.times[~(found.values != found.values)]
-            if len(known):
-                return float(known[0])
-            if until < moment + far_s:
-                break
-        return None
 
     # the time bar
 
@@ -303,7 +284,7 @@ class Travel:
     async def _find_event(self, direction: int) -> None:
         stand = self.moment if self.is_on else self.newest + 1.0
         try:
-            marks = await self._marks_beyond(stand, direction)
+            marks = await marks_beyond(self.past, stand, direction, self.app.wall())
         except Exception as error:  # as in open
             self.app.say(clean(str(error)))
             return
@@ -312,25 +293,6 @@ class Travel:
             return
         self.go(marks[0].at)
         self.app.say(mark_words(marks, self.app.wall()))
-
-    async def _marks_beyond(self, stand: float, direction: int) -> list[Mark]:
-        """All marks of the nearest second that has one on that side; empty where there is none."""
-        edge = math.floor(stand)
-        for far_s in SEARCHES_S:
-            span = (edge + 1.0, edge + 1.0 + far_s) if direction > 0 else (max(0.0, edge - far_s), edge - 1e-6)
-            found = await self.past.marks(span[0], min(span[1], self.app.wall()), MARKS_LOOKED_THROUGH)
-            if found:
-                second = math.floor(found[0 if direction > 0 else -1].at)
-                return [mark for mark in found if math.floor(mark.at) == second]
-        return []
-
-
-def mark_words(marks: list[Mark], now: float) -> str:
-    """When it was and what, in one line."""
-    worst = max(marks, key=weight)
-    who = f" by {worst.actor}" if worst.actor else ""
-    more = f" · {len(marks) - 1} more in this second" if len(marks) > 1 else ""
-    return clean(f"{clock_text(worst.at, now)} {mark_glyph(worst)[0]} {mark_text(worst)}{who}{more}")
 
 
 def window_around(moment: float, window_s: float, newest: float) -> tuple[float, float]:

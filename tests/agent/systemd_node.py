@@ -64,8 +64,10 @@ class SystemdNode:
         self._furnish()
         command = ["systemd-nspawn", "--quiet", f"--directory={self.root}", "--register=no", "--keep-unit", "--boot", "--private-network",
                    f"--machine=ops{os.getpid()}", "--settings=no", "--link-journal=no", "--console=pipe", "systemd.unit=basic.target"]
+        variables = dict(os.environ, SYSTEMD_NSPAWN_TMPFS_TMP="0")  # a Python environment may lie in /tmp
         with open(self.folder / "boot.log", "wb") as log:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+            self._process = subprocess.Popen(
+                command, env=variables, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         self._wait_until_up()
         self.ask("mkdir", "--parents", "/run/sshd")
         self.ask("useradd", "--create-home", "ops")
@@ -73,7 +75,7 @@ class SystemdNode:
         return self
 
     def _furnish(self) -> None:
-        units, here = self.root / "etc/systemd/system", self.root / HERE.lstrip("/")
+        units, here = self.root / "etc/systemd/system", self.place
         units.mkdir(parents=True, exist_ok=True)
         for unit in MASKED:
             _link_to_nothing(units / f"{unit}.service")
@@ -101,6 +103,11 @@ class SystemdNode:
         raise CannotBoot((self.folder / "boot.log").read_text(errors="replace")[-2000:])
 
     @property
+    def place(self) -> Path:
+        """HERE, as this machine names it."""
+        return self.root / HERE.lstrip("/")
+
+    @property
     def leader(self) -> int:
         """The node's systemd, as this machine numbers it."""
         pid = self._process.pid
@@ -113,9 +120,9 @@ class SystemdNode:
         """What a command on the node prints. Raises CalledProcessError."""
         return subprocess.run(self._enter(*command), check=True, capture_output=True, text=True, timeout=60).stdout.strip()
 
-    def agent(self, user: str, watchdog_s: float = 2.0) -> AgentProcess:
-        """The agent in a login session of its own, over ssh, greeted."""
-        variables = {"LD_LIBRARY_PATH": HERE, "FAKE_NVML_STATE": f"{HERE}/nvml.txt", "OPSCONSOLE_WATCHDOG_S": f"{watchdog_s:g}"}
+    def agent(self, user: str, watchdog_s: float = 2.0, worker_python: str = f"{HERE}/worker-python", **more: str) -> AgentProcess:
+        """The agent in a login session of its own, over ssh, greeted. more: of its environment."""
+        variables = {"LD_LIBRARY_PATH": HERE, "FAKE_NVML_STATE": f"{HERE}/nvml.txt", "OPSCONSOLE_WATCHDOG_S": f"{watchdog_s:g}", **more}
         remote = ["env", *(f"{name}={value}" for name, value in variables.items()), PYTHON, "-I", f"{HERE}/agent.zip"]
         server = shlex.join(self._enter(SSHD, "-i", "-f", f"{HERE}/sshd_config", "-E", f"{HERE}/sshd.log"))
         options = [f"ProxyCommand={server}", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "BatchMode=yes", "LogLevel=ERROR"]
@@ -124,8 +131,8 @@ class SystemdNode:
         try:
             agent = AgentProcess(["ssh", "-F", "none", "-E", log, "-i", key, *login, f"{user}@node", shlex.join(remote)])
         except AssertionError:
-            raise AssertionError(log.read_text() + (self.root / HERE.lstrip("/") / "sshd.log").read_text()) from None
-        agent.say("hello", interval_s=0.2, gpus="nvml", work_dir="~/work", worker_python=f"{HERE}/worker-python")
+            raise AssertionError(log.read_text() + (self.place / "sshd.log").read_text()) from None
+        agent.say("hello", interval_s=0.2, gpus="nvml", work_dir="~/work", worker_python=worker_python)
         agent.facts(lambda facts: facts["gpus"]["index"])
         return agent
 

@@ -164,7 +164,7 @@ def systemd(tools, tmp_path):
 
 
 def test_where_systemd_runs_a_worker_is_a_unit_of_it(start, nvml_state, systemd, work_dir):
-    agent = start("nvml")
+    agent = nvml_agent(start)
     answer = launch(agent)
     assert answer["ok"], answer
     (asked,) = [words for words in systemd() if words[0] == "systemd-run"]
@@ -180,20 +180,27 @@ def test_where_systemd_runs_a_worker_is_a_unit_of_it(start, nvml_state, systemd,
     assert ["stop", "--no-block", "opsworker-w-1.service"] in [[word for word in words if word != "--user"][1:] for words in systemd()]
 
 
+def nvml_agent(start):
+    """One whose driver has answered: before that it knows of no GPU."""
+    agent = start("nvml")
+    agent.facts(lambda facts: facts["gpus"]["index"])
+    return agent
+
+
 @pytest.mark.parametrize(("notifies", "kind"), [(False, "exec"), (True, "notify")])
 def test_a_unit_of_another_engine_is_watched_only_where_that_notifies(start, nvml_state, systemd, notifies, kind):
-    assert launch(start("nvml"), engine="other", engine_spec=spec(notifies=notifies))["ok"]
+    assert launch(nvml_agent(start), engine="other", engine_spec=spec(notifies=notifies))["ok"]
     (asked,) = [words for words in systemd() if words[0] == "systemd-run"]
     assert f"--property=Type={kind}" in asked and ("WatchdogSec" in " ".join(asked)) == notifies
 
 
 def test_a_unit_that_fails_for_good_is_a_crash_loop(start, nvml_state, systemd):
-    answer = launch(start("nvml"), checkpoint="crash")
+    answer = launch(nvml_agent(start), checkpoint="crash")
     assert not answer["ok"] and "RESOURCE_EXHAUSTED" in answer["text"]
 
 
 def test_a_unit_that_dies_later_is_told_with_what_systemd_knows(start, nvml_state, systemd):
-    agent = start("nvml")
+    agent = nvml_agent(start)
     crash(launch(agent)["detail"]["port"])
     row = agent.worker("w-1", lambda row: row["state"] == "FAILED")
     assert "crash loop: 3 starts" in row["reason"] and "exit code 3" in row["reason"] and row["restarts"] == 2

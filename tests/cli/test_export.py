@@ -4,6 +4,7 @@ import csv
 import io
 import sqlite3
 import stat
+from types import SimpleNamespace
 
 import pytest
 
@@ -66,6 +67,17 @@ def test_a_plain_sqlite_file_of_all_kinds(opsconsole, recorded, tmp_path):
     assert err == f"opsconsole: {sum(count.values())} rows\n"
 
 
+def test_of_one_node_there_is_only_what_is_of_it(opsconsole, recorded, tmp_path):
+    path = tmp_path / "n3.db"
+    assert opsconsole(*recorded.options, "export", str(path), "--node", "n3", *WHOLE)[0] == 0
+    with sqlite3.connect(path) as db:
+        assert {name for (name,) in db.execute("select name from sqlite_master where type = 'table'")} == {
+            "gpu_samples", "node_samples", "worker_samples", "events",
+        }
+        assert db.execute("select distinct node from worker_samples").fetchall() == [("n3",)]
+        assert db.execute("select distinct subject from events").fetchall() == [("n3",)]
+
+
 def test_parquet(opsconsole, recorded, tmp_path):
     duckdb = pytest.importorskip("duckdb")
     path = tmp_path / "x.parquet"
@@ -95,7 +107,7 @@ def test_nothing_is_written_over_without_force(opsconsole, recorded, tmp_path):
     (("x.xls",), "the ending of the name tells the form"), (("x.csv",), "holds one kind of rows"),
     (("x.csv", "--kind", "moon"), "there is no kind 'moon'"), (("x.csv", "--series", "gpu.heat"), "there is no series `gpu.heat`"),
     (("x.csv", "--kind", "gpu", "--kind", "node"), "holds one kind of rows"), (("x.db", "--step", "100ms"), "at least 1s"),
-    (("x.db", "--since", "1m", "--until", "2m"), "is not before"),
+    (("x.db", "--since", "1m", "--until", "2m"), "is not before"), (("x.csv", "--kind", "site", "--node", "n1"), "a site is of none"),
 ])
 def test_wrong_usage(opsconsole, recorded, tmp_path, monkeypatch, arguments, words):
     monkeypatch.chdir(tmp_path)
@@ -108,6 +120,12 @@ def test_a_span_without_anything_is_told_and_leaves_no_file(opsconsole, recorded
     span = ("--since", "2001-01-01", "--until", "2001-01-02")
     code, _, err = opsconsole(*recorded.options, "export", str(path), "--kind", "gpu", *span)
     assert code == 1 and "nothing was recorded" in err and not list(tmp_path.iterdir())
+
+
+def test_what_has_no_room_on_the_disk_is_not_begun(opsconsole, recorded, tmp_path, monkeypatch):
+    monkeypatch.setattr("opsconsole.cli.export.shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
+    code, _, err = opsconsole(*recorded.options, "export", str(tmp_path / "x.db"), *WHOLE)
+    assert code == 1 and "GiB are free" in err and "choose --step 1m" in err and not list(tmp_path.iterdir())
 
 
 def test_a_place_that_cannot_be_written_is_one_sentence(opsconsole, recorded, tmp_path):

@@ -9,6 +9,7 @@ import stat
 import numpy as np
 import pytest
 
+from opsconsole.cli import root
 from opsconsole.core.as_json import at_text
 from opsconsole.history.reader import Reader
 from tests.history.recorded import ACTOR, REASON
@@ -110,6 +111,24 @@ def test_every_reading_command_reads_it(opsconsole, recorded, saved):
     query = "select a.run, r.title from audit a join runs r on r.run = a.run order by seq limit 1"
     assert json.loads(opsconsole("history", "--sql", query, "--file", str(path), "--json")[1]) == {"run": "r-1", "title": "drain llama-1"}
     assert opsconsole("export", "-", "--kind", "event", "--file", str(path), "--since", at_text(recorded.start))[1].count("\n") == 7
+
+
+def test_in_a_file_times_are_counted_back_from_its_end(opsconsole, recorded, saved):
+    file = ("--file", str(saved(opsconsole, "whole.db")))
+    end = recorded.gap[1] + 20
+    assert json.loads(opsconsole("nodes", *file, "--at", "5s", "--json")[1])["at"] == at_text(end - 5)
+    found = json.loads(opsconsole("history", "fleet.power_w", *file, "--since", "9s", "--json")[1])
+    assert len(found["values"]) == 10 and found["until"] == at_text(end)
+    assert opsconsole("export", "-", "--kind", "fleet", *file, "--since", "9s")[1].count("\n") == 11
+
+
+def test_the_screen_replays_it_and_refuses_what_is_none(opsconsole, recorded, saved, tmp_path, capsys):
+    path, shown = saved(opsconsole, "whole.db"), []
+    assert root.run(["replay", str(path), "--at", "5s"], lambda settings, replay: shown.append(replay) or 0) == 0
+    assert [(one.path, one.stand_at) for one in shown] == [(path, recorded.gap[1] + 15)]
+    (tmp_path / "x.db").write_text("hello")
+    assert root.run(["replay", str(tmp_path / "x.db")], lambda settings, replay: 0) == 1
+    assert "no SQLite file" in capsys.readouterr().err
 
 
 def test_what_is_in_it_is_told(opsconsole, recorded, saved):

@@ -1,10 +1,14 @@
 """The listings at a past second: the same output from the same kind of value, honest about gaps and about what is not kept."""
 
 import json
+import signal
+import subprocess
+import sys
 
 import pytest
 
 from opsconsole.core.as_json import at_text, gpus_json, models_json, nodes_json, sites_json, status_json, workers_json
+from opsconsole.core.headroom import MODEL_FIELDS, SITE_FIELDS
 from tests.history.recorded import GAP_S
 
 AS_JSON = {"nodes": nodes_json, "gpus": gpus_json, "workers": workers_json, "models": models_json, "sites": sites_json}
@@ -24,9 +28,18 @@ def test_a_listing_of_a_past_second_is_that_of_its_fleet(opsconsole, recorded, k
     value = json.loads(out)
     assert value["at"] == at_text(at)
     for found, expected in zip(value[kind], json.loads(json.dumps(AS_JSON[kind](then))), strict=True):
-        assert found.keys() == expected.keys()
-        for name in set(found) - {"energy_j", "age_s"}:
+        beside = {"models": MODEL_FIELDS, "sites": SITE_FIELDS}.get(kind, ())
+        assert found.keys() == expected.keys() | set(beside)
+        for name in set(expected) - {"energy_j", "age_s"}:
             assert close(found[name], expected[name]), (kind, name)
+
+
+def test_capacity_of_a_past_second(opsconsole, recorded):
+    at = recorded.start + 45
+    code, out, err = opsconsole(*recorded.options, "capacity", "--at", at_text(at), "--json")
+    value = json.loads(out)
+    assert (code, value["at"]) == (0, at_text(at)) and "as it was at" in err
+    assert value["learned"]["until"] is not None and value["gpus"]["total"] == len(recorded.fleets[at].roster.gpu_uuid)
 
 
 def test_status_of_a_past_second(opsconsole, recorded):
@@ -72,7 +85,14 @@ def test_moments_that_cannot_be_shown(opsconsole, recorded, arguments, code, wor
 
 def test_before_the_beginning_the_span_that_is_kept_is_told(opsconsole, recorded):
     err = opsconsole(*recorded.options, "nodes", "--at", "2001-02-03")[2]
-    assert f"the history goes from {at_text(recorded.start)} to {at_text(recorded.gap[1] + 59)}" in err
+    assert f"seconds are kept from {at_text(recorded.start)} to {at_text(recorded.gap[1] + 59)}" in err
+
+
+def test_few_points_keep_the_peak(opsconsole, recorded):
+    span = ("--since", at_text(recorded.start), "--until", at_text(recorded.start + 119))
+    _, out, _ = opsconsole(*recorded.options, "history", "gpu.temp_c", "--node", "n2", "--gpu", "3", "--points", "6", "--json", *span)
+    values = json.loads(out)["values"]
+    assert len(values) <= 6 and max(values) == 91
 
 
 def test_no_collector_is_started_for_the_past(opsconsole, recorded):
@@ -81,3 +101,13 @@ def test_no_collector_is_started_for_the_past(opsconsole, recorded):
     assert sorted(path.name for path in recorded.file.parent.iterdir()) == before
     assert not {"collector.sock", "collector.lock", "collector.log"} & set(before)
     assert recorded.gap[1] - recorded.gap[0] == GAP_S + 1
+
+
+def test_a_query_without_an_end_is_ended_by_ctrl_c(recorded):
+    numbers = "with recursive t(x) as (select 1 union all select x + 1 from t)"
+    endless = f"select 1 as x union all select 2 union all select * from ({numbers} select x from t where x < 0)"
+    command = [sys.executable, "-m", "opsconsole", *recorded.options, "history", "--json", "--sql", endless]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == '{"x":1}\n'
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=20)[1].strip() == "opsconsole: interrupted" and process.returncode == 130

@@ -26,6 +26,7 @@ class Knowing(StandIn):
 
     def plan(self, intent):
         assert isinstance(intent, Undo) and intent.run == "4f2a"
+        self.reason = intent.reason
         return self.back
 
     def act(self, plan):
@@ -82,6 +83,14 @@ def test_taking_back_ends_the_run_and_then_undoes_it_as_a_plan(opsconsole):
     assert session.told == [("4f2a", "cancel", True)] and not session.acted
     code, out, err = opsconsole("resume", "4f2a", "--back", "--yes", session=session)
     assert code == 0 and session.acted == [BACK] and "plan: undo: drain w1" in err and "READY" in out
+    assert session.reason == "takes back drain w1"
+
+
+def test_taking_back_has_a_reason_of_its_own(opsconsole):
+    session = Knowing(RUN)
+    assert opsconsole("resume", "4f2a", "--back", "--yes", "--reason", "wrong\x1bnode", session=session)[0] == 0
+    assert session.reason.startswith("wrong") and "\x1b" not in session.reason
+    assert opsconsole("resume", "4f2a", "--reason", "x", session=session)[0] == 2
 
 
 def test_taking_back_can_be_looked_at_first(opsconsole):

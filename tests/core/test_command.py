@@ -35,6 +35,7 @@ def test_a_command_says_the_same_when_it_is_parsed(intent):
 
 def test_an_undo_is_a_run_taken_back():
     assert command_of(Undo("7f3c9a10d2")) == "opsconsole resume --back 7f3c9a10d2"
+    assert command_of(Undo("7f3c9a10d2", "wrong node")) == "opsconsole resume --back --reason 'wrong node' 7f3c9a10d2"
 
 
 def test_a_word_from_a_stranger_stays_one_word():

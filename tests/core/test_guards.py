@@ -31,6 +31,15 @@ def test_a_launch_needs_its_gpu_its_node_and_no_cordon():
     assert "no longer in the fleet file" in step_refusal(fleet_of(nodes=("n2",)), step)
 
 
+def test_no_minimum_leans_on_a_node_that_is_silent():
+    three = {"n1": [worker_fields("w1")], "n2": [worker_fields("w2")], "n3": [worker_fields("w3")]}
+    step = step_of(fleet_of(three, models=(Model("demo", min_ready=2),)), Drain(("w1",)))
+    two_heard = fleet_of(three, models=(Model("demo", min_ready=2),), more=(Lost("n3", 101.0, UNREACHABLE, "no route"),))
+    assert "would have 1 ready workers" in step_refusal(two_heard, step)
+    launched = replace(step_of(fleet_of(), Launch("demo")), node="n3", worker="w4")
+    assert "would have 1 ready workers" in step_refusal(two_heard, step, ended=(launched,))
+
+
 def test_a_drain_keeps_the_minimum_and_what_the_plan_promised():
     three = {"n1": [worker_fields("w1")], "n2": [worker_fields("w2")], "n3": [worker_fields("w3")]}
     step = step_of(fleet_of(three), Drain(("w1",)))

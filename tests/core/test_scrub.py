@@ -1,8 +1,12 @@
 """What leaves the house: no secret, no address, on demand no person; and what is none of these stays as it was."""
 
+import dataclasses
+from typing import NamedTuple
+
 import pytest
 
 from opsconsole.core.excerpt import of_nodes, scrubbed
+from opsconsole.core.fleet import Cordoned
 from opsconsole.core.scrub import REMOVED, Scrubber, scrub
 from tests.telemetry import fleet_of, worker_fields
 
@@ -42,9 +46,42 @@ def test_values_keep_names_and_lose_what_stands_behind_them():
 def test_people_are_hidden_when_asked_the_same_one_under_the_same_name():
     scrubber = Scrubber(people=True)
     scrubber.meet(["ann@laptop", "bob@desk"])
-    told = scrubber.value([{"actor": "bob@desk", "reason": "my fault", "text": "ann@laptop let go"}, {"by": "ann@laptop"}])
-    assert told == [{"actor": "operator-2", "reason": "[redacted]", "text": "operator-1 let go"}, {"by": "operator-1"}]
+    told = scrubber.value([{"actor": "bob@desk", "reason": "my fault"}, {"text": "ann@laptop let go"}, {"by": "ann@laptop"}])
+    assert told == [{"actor": "operator-2", "reason": "[redacted]"}, {"text": "operator-1 let go"}, {"by": "operator-1"}]
     assert Scrubber().value({"actor": "ann@laptop", "reason": "fan"}) == {"actor": "ann@laptop", "reason": "fan"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Said:
+    what: str
+    actor: str
+    text: str
+
+
+class Noted(NamedTuple):
+    at: float
+    actor: str
+    text: str
+
+
+def test_values_of_any_make_are_scrubbed_field_by_field():
+    value = {"book": (Said("n1", "ann@laptop", "call 10.0.0.1"), Noted(1.5, "ann@laptop", "token=abcdefgh")), "acked_by": "ann@laptop"}
+    plain, hidden = Scrubber().value(value), Scrubber(people=True).value(value)
+    assert plain == {
+        "book": (Said("n1", "ann@laptop", "call [address]"), Noted(1.5, "ann@laptop", f"token={REMOVED}")), "acked_by": "ann@laptop",
+    }
+    assert hidden["book"][1] == Noted(1.5, "operator-1", "[redacted]") and hidden["acked_by"] == "operator-1"
+    cordon = Cordoned("fan of 10.0.0.1", "ann", 5.0)
+    assert Scrubber().value(cordon) == Cordoned("fan of [address]", "ann", 5.0)
+    assert Scrubber(people=True).value(cordon) == Cordoned("[redacted]", "operator-1", 5.0)
+
+
+def test_what_somebody_did_is_told_without_their_words():
+    hidden = Scrubber(people=True)
+    assert hidden.told("drain w1 on n1: my fault", "ann") == "drain w1 on n1: [redacted]"
+    assert hidden.told("UNREACHABLE: no route", "") == "UNREACHABLE: no route"
+    assert hidden.text("started by /home/ann/bin/python") == "started by /home/[redacted]/bin/python"
+    assert Scrubber().told("drain w1 on n1: my fault", "ann") == "drain w1 on n1: my fault"
 
 
 def test_an_excerpt_has_the_named_nodes_only_and_no_addresses():

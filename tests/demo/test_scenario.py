@@ -21,11 +21,11 @@ def test_a_scenario_can_be_played(name, fleet):
         story.play(moment)
         parse_plan(json.dumps(story.traffic()))
         faults = story.faults()
-        assert set(faults["gpus"]) | set(faults["cut"]) | set(faults["hang"]) <= set(fleet.names)
+        assert set(faults["gpus"]) | set(faults["cut"]) | set(faults["dark"]) | set(faults["hang"]) <= set(fleet.names)
 
 
-def test_the_five_promised_scenarios_are_there():
-    assert set(names()) >= {"quiet-night", "rush-hour", "hot-node", "dead-gpu", "lost-link"}
+def test_the_six_promised_scenarios_are_there():
+    assert set(names()) >= {"quiet-night", "rush-hour", "hot-node", "dead-gpu", "lost-link", "lost-site"}
 
 
 def test_a_trouble_ends_when_it_is_taken_back():
@@ -35,6 +35,15 @@ def test_a_trouble_ends_when_it_is_taken_back():
     assert story.faults()["gpus"] == {LAPTOP.names[1]: {"lost": [3]}}
     story.play(read_scenario("dead-gpu")[2])
     assert story.faults()["gpus"] == {}
+
+
+def test_a_lost_site_takes_all_its_nodes_with_it_and_gives_them_back():
+    story = Story(LAPTOP)
+    for moment in read_scenario("lost-site")[:2]:
+        story.play(moment)
+    assert story.faults()["dark"] == list(LAPTOP.names[2:]) and {node["site"] for node in LAPTOP.nodes[2:]} == {"fra1"}
+    story.play(read_scenario("lost-site")[2])
+    assert story.faults()["dark"] == []
 
 
 def test_demand_multiplies_what_the_public_asks():

@@ -1,10 +1,11 @@
 """Small fleets with known numbers, for the tests of the history."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 
 from opsconsole.core.fleet import HEADLINES, LIVE, Fleet, NodeFacts, Roster, Worker
+from opsconsole.history.moments import NOT_KEPT
 from opsconsole.protocol import GPU_COLUMNS, NODE_COLUMNS
 
 
@@ -39,3 +40,19 @@ def with_gpu(fleet, column, row, value):
 
 def worker(name="w0", node="node0", **fields):
     return Worker(name, node, **({"state": "READY", "queue_depth": 3.0, "ttft_p95_ms": 41.5} | fields))
+
+
+def assert_same(one, other, where="", apart_from=()):
+    """That two fleets are equal in everything, numbers to a billionth; apart_from: fields that need not be."""
+    if isinstance(one, (Fleet, Roster)):
+        for field in fields(one):
+            if field.name not in apart_from and field.name not in NOT_KEPT:
+                assert_same(getattr(one, field.name), getattr(other, field.name), f"{where}.{field.name}", apart_from)
+    elif isinstance(one, np.ndarray):
+        np.testing.assert_allclose(other, one, rtol=0, atol=1e-9, err_msg=where)
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys(), where
+        for key in one:
+            assert_same(one[key], other[key], f"{where}[{key}]")
+    else:
+        assert one == other and type(one) is type(other), where

@@ -1,34 +1,18 @@
 """A moment of the past is the fleet that was live then: every word, every array, every worker, and the trends."""
 
-from dataclasses import fields
-
 import numpy as np
 import pytest
 
 from opsconsole.core.events import Lost, Recorded, Routed
-from opsconsole.core.fleet import UNREACHABLE, Fleet, Roster, opening
+from opsconsole.core.fleet import UNREACHABLE, opening
 from opsconsole.core.fold import fold
 from opsconsole.history.moments import KEYFRAME_EVERY_S
 from opsconsole.history.samples import HistoryError, Reader, Recorder
+from opsconsole.history.schema import open_writer
+from tests.history.fleets import assert_same
 from tests.telemetry import linked, roster, sampled, tick, worker_fields
 
 NODES = ("n1", "n2", "n3")
-
-
-def assert_same(one, other, where=""):
-    if isinstance(one, (Fleet, Roster)):
-        for field in fields(one):
-            if field.name == "alarm_memory":
-                continue  # what alarms are made of stays in the collector
-            assert_same(getattr(one, field.name), getattr(other, field.name), f"{where}.{field.name}")
-    elif isinstance(one, np.ndarray):
-        np.testing.assert_allclose(other, one, rtol=0, atol=1e-9, err_msg=where)
-    elif isinstance(one, dict):
-        assert one.keys() == other.keys(), where
-        for key in one:
-            assert_same(one[key], other[key], f"{where}[{key}]")
-    else:
-        assert one == other and type(one) is type(other), where
 
 
 def story(seconds):
@@ -129,6 +113,24 @@ def test_alarms_and_lost_nodes_are_marks(kept):
     assert not raised, "what stood when the second recorder began is no news"
     with Reader(path) as reader:
         assert reader.marks(0, 2e9, limit=3) == marks[-3:]
+
+
+def test_a_reader_that_was_there_first_learns_of_who_comes_later(tmp_path, wait_for):
+    path = tmp_path / "history.db"
+    open_writer(path).close()
+    recorder = Recorder(path)
+    with Reader(path) as reader:
+        assert reader.span() is None
+        recorder.start()
+        for fleet in story(25):  # some workers come after the sixteenth second
+            recorder.record(fleet)
+            wait_for(lambda fleet=fleet: recorder.acknowledged == int(fleet.at))
+            assert_same(fleet, reader.at(fleet.at))
+    recorder.close()
+    path.unlink()
+    path.write_bytes(b"")
+    with Reader(path) as reader, pytest.raises(HistoryError, match="no history at"):
+        reader.span()
 
 
 def test_who_a_worker_was_is_known_later(kept):

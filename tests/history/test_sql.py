@@ -90,10 +90,11 @@ def test_sqlite3_answers_from_an_exported_file(yesterday, plain, name):
 
 @pytest.mark.parametrize("name", QUESTIONS)
 @pytest.mark.skipif(find_spec("datasette") is None, reason="needs datasette")
-@pytest.mark.parametrize("is_plain", [False, True])
-def test_datasette_answers_from_either(yesterday, plain, name, is_plain):
-    path = plain if is_plain else yesterday.file
-    query = f"/{path.stem}.json?{urlencode({'sql': QUESTIONS[name][1], '_shape': 'array'})}"
+@pytest.mark.parametrize("way", ["live", "canned", "plain"])
+def test_datasette_answers(yesterday, plain, name, way):
+    path = plain if way == "plain" else yesterday.file
+    typed = f"/{path.stem}.json?{urlencode({'sql': QUESTIONS[name][1], '_shape': 'array'})}"
+    query = f"/{path.stem}/{name}.json?_shape=array" if way == "canned" else typed
     command = [sys.executable, "-m", "datasette", str(path), "--get", query, "--setting", "sql_time_limit_ms", "60000"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     check(name, json.loads(done.stdout), answers(yesterday)[name])

@@ -190,19 +190,20 @@ def test_a_full_disk_goes_on_in_the_room_that_retention_frees(tmp_path, wait_for
     """A real file system that is full: history pauses with a sentence, and what is too old makes room for what comes."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(disk)], capture_output=True).returncode:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(disk)], capture_output=True).returncode:
         pytest.skip("needs the right to mount a small file system")
-    monkeypatch.setattr("opsconsole.history.upkeep.Reserve", lambda path: Reserve(path, 2 * 1024 * 1024))
+    monkeypatch.setattr("opsconsole.history.upkeep.Reserve", lambda path: Reserve(path, 1024 * 1024))
     monkeypatch.setattr("opsconsole.history.schema.CHECKPOINT_PAGES", 32)
-    recorder, of = Recorder(disk / "history.db", hours=0.05), roster(40, 8)
+    monkeypatch.setattr("opsconsole.history.store.PAGES_FOR_A_TICK", 16)
+    recorder, of = Recorder(disk / "history.db", hours=0.03), roster(20, 8)
     recorder.start()
     try:
-        n = fill(recorder, wait_for, of, 0, lambda: (disk / "history.db.reserve").exists() and recorder.acknowledged >= START + 250)
+        n = fill(recorder, wait_for, of, 0, lambda: (disk / "history.db.reserve").exists() and recorder.acknowledged >= START + 125)
         (disk / "filler").write_bytes(b"x" * free_bytes(disk))
         n = begun = fill(recorder, wait_for, of, n, lambda: "disk is full" in recorder.trouble)
         assert not (disk / "history.db.reserve").exists()
-        n = fill(recorder, wait_for, of, n, lambda: recorder.acknowledged >= START + begun + 200)
-        assert free_bytes(disk) < 4 * 1024 * 1024, "the disk is as full as before"
+        n = fill(recorder, wait_for, of, n, lambda: recorder.acknowledged >= START + begun + 120)
+        assert free_bytes(disk) < 2 * 1024 * 1024, "the disk is as full as before"
         (disk / "filler").unlink()
         n = fill(recorder, wait_for, of, n, lambda: (disk / "history.db.reserve").exists() and not recorder.trouble)
         recorder.close()

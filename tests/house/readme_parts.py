@@ -33,12 +33,15 @@ def exit_codes_part() -> str:
 
 
 def json_part() -> str:
-    from opsconsole.core import wording
+    from opsconsole.core import headroom, outlook, wording
     from tests.telemetry import fleet_of, worker_fields
 
     fleet = fleet_of({"n1": [worker_fields("w1")]})
     kinds = ("node", "gpu", "worker", "model", "site")
-    rows = [f"| {kind} | {' '.join(f'`{name}`' for name in getattr(wording, f'{kind}s_json')(fleet)[0])} |" for kind in kinds]
+    beside = {"model": headroom.MODEL_FIELDS, "site": headroom.SITE_FIELDS}
+    fields = {kind: [*getattr(wording, f"{kind}s_json")(fleet)[0], *beside.get(kind, ())] for kind in kinds}
+    fields["capacity"] = list(outlook.outlook_json(*outlook.outlook(fleet, what_if="surge 0%")))
+    rows = [f"| {kind} | {' '.join(f'`{name}`' for name in names)} |" for kind, names in fields.items()]
     return "\n".join(["| one | has |", "| --- | --- |", *rows])
 
 

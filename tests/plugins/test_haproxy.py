@@ -243,6 +243,7 @@ def test_it_is_found_by_its_entry_point(install):
 MISFITS = [
     ({}, "socket"), ({"socket": "admin.sock"}, "socket"), ({"socket": "/" + "x" * 120}, "socket"), ({"socket": 3}, "socket"),
     ({"backends": 3}, "backends"), ({"backends": {"nobody": "b"}}, "backends"), ({"backends": {"demo": "b;c"}}, "backends"),
+    ({"host": 3}, "host"), ({"host": ""}, "host"), ({"host": "lb01"}, "host"),  # these settings know no other machine
     ({"state_file": "here"}, "state_file"), ({"check_interval_ms": 1}, "check_interval_ms"), ({"sockets": "/x"}, "sockets"),
 ]
 

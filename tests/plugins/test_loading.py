@@ -7,6 +7,7 @@ import pytest
 
 from opsconsole.cli import root
 from opsconsole.config import ConfigError, read_config
+from opsconsole.control.elsewhere import Machines
 from opsconsole.control.extensions import check, load_plugins, moves_streams, open_router, spec_for
 from opsconsole.core.fleet import Model
 from opsconsole.hooks import Misfit, RouterError
@@ -124,7 +125,7 @@ def test_config_check_names_what_no_plugin_gives(stranger, read, tmp_path, text,
 
 async def test_a_fleet_whose_router_is_missing_is_watched_all_the_same(read, tmp_path):
     config = read(FLEET + '[router]\nkind = "front"\n')
-    router, name = open_router(config, load_plugins(config), tmp_path / "routes.json")
+    router, name = open_router(config, load_plugins(config), tmp_path / "routes.json", Machines(config))
     assert name == "router front"
     with pytest.raises(RouterError, match="there is no router called front"):
         await router.list()

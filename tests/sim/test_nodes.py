@@ -12,7 +12,7 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from opsconsole.sim.leftovers import boot_id, end_workers, start_time
+from opsconsole.sim.leftovers import boot_id, end_workers, record_of, start_time
 
 PLAN = {"seed": 3, "nodes": [
     {"name": "a0", "chip": "H100", "gpus": 4, "site": "x"},
@@ -42,7 +42,8 @@ async def nodes(tmp_path):
     directory.mkdir(mode=0o700)
     (directory / "plan.json").write_text(json.dumps(PLAN))
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "opsconsole.sim.nodes", str(directory), "--remove", stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=OURS
+        sys.executable, "-m", "opsconsole.sim.nodes", str(directory), "--remove",
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=OURS,
     )
     async with asyncio.timeout(20):
         line = json.loads(await process.stdout.readline())
@@ -52,6 +53,7 @@ async def nodes(tmp_path):
         process.stdin.close()
         async with asyncio.timeout(20):
             assert await process.wait() == 0
+    assert await process.stderr.read() == b""
     assert not directory.exists()
 
 
@@ -69,6 +71,15 @@ async def test_a_command_runs_in_the_node_s_own_home(nodes):
     home = str(nodes.directory / "a0")
     assert done.stdout.split("\n") == [home, home, "0", "what was said"] and done.exit_status == 7
     assert json.loads((nodes.directory / "b0/gpus.json").read_text())["chip"] == "L40S"
+
+
+async def test_it_ends_without_a_word_though_what_a_command_left_behind_holds_its_output_open(nodes):
+    async with nodes.connect("a0") as connection:
+        async with connection.create_process("setsid sleep 8 & echo here; exec sleep 60") as command:
+            assert await command.stdout.readline() == "here\n"
+            nodes.process.stdin.close()
+            async with asyncio.timeout(20):
+                assert await nodes.process.wait() == 0
 
 
 async def test_a_stranger_stays_outside(nodes):
@@ -121,6 +132,25 @@ async def test_a_cut_node_is_gone_and_comes_back_at_its_port(nodes):
     await eventually(refused)
     async with nodes.connect("b0") as other:
         assert (await other.run("echo fine")).stdout == "fine\n"
+    nodes.suffer({})
+    async with await eventually(lambda: nodes.connect("a0")) as again:
+        assert (await again.run("echo back")).stdout == "back\n"
+
+
+async def test_a_dark_node_is_cut_and_its_workers_are_killed(nodes):
+    child = await asyncio.create_subprocess_exec("sleep", "60", start_new_session=True)
+    records = nodes.directory / "a0/.opsconsole/workers"
+    records.mkdir(parents=True)
+    (records / "w.json").write_text(json.dumps(record_of(child.pid)))
+    nodes.suffer({"dark": ["a0"]})
+    async with asyncio.timeout(5):
+        assert await child.wait() == -9
+
+    async def refused():
+        with pytest.raises(OSError):
+            await nodes.connect("a0")
+
+    await eventually(refused)
     nodes.suffer({})
     async with await eventually(lambda: nodes.connect("a0")) as again:
         assert (await again.run("echo back")).stdout == "back\n"

@@ -59,6 +59,16 @@ def test_facts_and_samples_are_what_the_protocol_says(world):
     assert sample(world, 2).gpu.shape[1] == 8
 
 
+def test_a_node_without_power_loses_its_workers_and_boots_anew(world):
+    before, there = ingest(world.facts_line(0)).boot_id, [worker.name for worker in world.crew.workers if worker.node == 0]
+    world.suffer({"dark": ["n0"]})
+    run(world, 5)
+    assert there and world.cut == {0} and not [worker for worker in world.crew.workers if worker.node == 0]
+    world.suffer({})
+    run(world, 5)
+    assert not world.cut and not sample(world, 0).workers and ingest(world.facts_line(0)).boot_id != before
+
+
 def test_physics_holds(world):
     run(world, 60)
     load, power = column(world, "util_pct"), column(world, "power_w")

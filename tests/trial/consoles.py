@@ -11,7 +11,7 @@ import numpy as np
 
 from opsconsole.control.wire import run_in, run_out
 from opsconsole.core import advance as production
-from opsconsole.core.fleet import LIVE, UNREACHABLE, Fleet, Model, NodeFacts, Policy, Rack, Site
+from opsconsole.core.fleet import LIVE, STALE, STALE_AFTER_S, UNREACHABLE, Fleet, Model, NodeFacts, Policy, Rack, Site
 from opsconsole.core.fleet import Worker as Seen
 from opsconsole.core.run import ENDED, UNDER_WAY, Begun, NotSent, RouterSaid, Run, RunOrder, Ticked, Told
 from opsconsole.core.steps import Plan, Step
@@ -77,9 +77,14 @@ class Console:
     def fleet(self, now: int) -> Fleet:
         return replace(
             BASE, at=float(now), mono=float(now), workers=tuple(worker for name in NODES for worker in self.seen[name]),
-            reach=np.array([LIVE if self.is_linked[name] else UNREACHABLE for name in NODES], np.int8),
+            reach=np.array([self._reach(name, now) for name in NODES], np.int8),
             sampled_mono=np.array([float(self.sampled_at[name]) for name in NODES]),
         )
+
+    def _reach(self, name: str, now: int) -> int:
+        if not self.is_linked[name]:
+            return UNREACHABLE
+        return STALE if now - self.sampled_at[name] > STALE_AFTER_S else LIVE
 
     def see(self, node: Node, now: int) -> None:
         self.sampled_at[node.name] = now
@@ -170,11 +175,12 @@ class Console:
             raise Broken(f"G3: {step.text} begins before what it depends on is done")
         mine = _steps(self.runs.values(), "OPEN", "INTERRUPTED")
         sees_all = all(self.is_linked.values())
-        launches = [one for one in mine if one.order["op"] == "launch"]
+        # a GPU rises once, also where two launches want it: its node refuses one of them
+        rising = {(one.node, gpu) for one in mine if one.order["op"] == "launch" for gpu in one.order["gpus"]}
         if step.order["op"] == "launch" and sees_all:
-            if len(launches) > LAUNCHES_AT_ONCE:
+            if len(rising) > LAUNCHES_AT_ONCE:
                 raise Broken("G2: more launches at once than the power budget of the site takes")
-            if step.node in RACKED and sum(one.node in RACKED for one in launches) > LAUNCHES_IN_RACK:
+            if step.node in RACKED and sum(node in RACKED for node, _ in rising) > LAUNCHES_IN_RACK:
                 raise Broken("G2: more launches at once than the power budget of the rack takes")
         if step.order["op"] == "drain":
             leaving = {one.worker for one in mine if one.order["op"] == "drain"}

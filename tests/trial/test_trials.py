@@ -10,8 +10,9 @@ from tests.trial.__main__ import main
 from tests.trial.trials import broken_at
 
 SEEDS = 500
-KEPT = (350,)
-"""Seeds that once broke a promise. 350: a launch was not cancelled, since a rival drained its worker, and was waited for without end."""
+KEPT = (350, 3537, 3932, 4484, 5511, 7985, 8008)
+"""Seeds that once broke a promise. 350: a launch was not cancelled, since a rival drained its worker, and was waited for without end.
+3932, 4484 and 7985: a drain leaned on a worker whose node was silent. The others: two launches that want one GPU were counted as two."""
 BITES_WITHIN = 60
 
 

@@ -29,7 +29,7 @@ async def console(
     is_replay: bool = False,
 ) -> AsyncIterator[tuple[ConsoleApp, Pilot, StandIn]]:
     session = StandIn(fleet)
-    settings = Settings("prod-eu-1", environment, theme, keys or {})
+    settings = Settings("" if is_replay else "prod-eu-1", environment, theme, keys or {})
     app = ConsoleApp(
         None if is_replay else session.attach, settings, read_only, wall=lambda: fleets.NOW + late_s, environ=environ or {},
         open_past=(lambda: past) if past is not None else None, stand_at=stand_at,

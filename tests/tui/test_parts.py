@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 from rich.cells import cell_len
 
+from opsconsole.core.fleet import Rack
 from opsconsole.tui.frame import Frame
 from opsconsole.tui.looks import LOOKS, MONO, NIGHT, choose_look
 from opsconsole.tui.messages import FleetChanged
 from opsconsole.tui.paint import NAME_CELLS_MOST, Row, fit, fit_fields, fit_name, milliseconds, spark, watts
 from opsconsole.tui.past import SPANS, Past
 from opsconsole.tui.widgets.braille import raster
+from opsconsole.tui.widgets.node_facts import rack_text
+from tests.telemetry import fleet_of
 from tests.tui import fleets
 from tests.tui.fleets import HOSTILE
 
@@ -95,6 +98,12 @@ def test_cells_hold_still_under_noise_and_follow_a_change() -> None:
     steady = first.cells("util")
     noisy = Frame(fleets.moving(fleet, np.random.default_rng(2)), first)
     assert (noisy.cells("util") == steady).mean() > 0.9
+
+
+def test_a_rack_that_has_a_budget_tells_what_it_draws_of_it() -> None:
+    fleet = fleet_of(racks=(Rack("r01", "ams1", 12.0),))
+    assert rack_text(Frame(fleet), 0) == "r01, 4800 W of 12.0 kW"
+    assert rack_text(Frame(fleet_of()), 0) == "r01"
 
 
 def test_newer_fleets_replace_older_ones_in_the_queue() -> None:

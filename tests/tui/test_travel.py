@@ -88,7 +88,7 @@ async def test_a_gap_is_told_and_nothing_of_before_is_drawn() -> None:
         app.travel.go(GAP[0] + 100)
         await settled(pilot)
         text = text_of(app)
-        assert "nobody recorded from 02:22:47 to 02:32:47 UTC (10 min)" in text and "nothing recorded" in banner(app)
+        assert "nobody recorded from 02:22:47 to 02:32:47 UTC (10 min)" in text and "nothing to show" in banner(app)
         assert "h200-001" not in text and app.frame is None and "ALL CLEAR" not in text
         for screen in ("2", "3", "4", "1"):
             await press(pilot, screen)

@@ -20,6 +20,8 @@ from opsconsole.tui.widgets.series_chart import SHIFTS, SeriesChart
 
 READINGS = 300
 """A live chart is read again when so small a part of its span has passed, but not more often than once a second."""
+PAST_FRESH_S = 10.0
+"""In the past little is added, and a step must not wait for a chart."""
 POINTS_A_CELL = 4
 _SERIES_OF_METRIC = {"util": "gpu.util_pct", "temp": "gpu.temp_c", "mem": "gpu.mem_used_mib", "power": "gpu.power_w"}
 
@@ -54,11 +56,11 @@ class ChartScreen(View):
         own = [choice.series for choice in of_subject(subject)]
         meant = _SERIES_OF_METRIC[self.app.sight.metric]
         series = next((name for name in (self.choice.series, meant) if name in own and subject.kind == self.choice.subject.kind), None)
-        self._came_from = came_from
+        self._came_from, self.versus, self.shift_s, self._cross = came_from, None, 0.0, None
         self._look_at(Choice(subject, series or (meant if meant in own else own[0])))
 
     def _look_at(self, choice: Choice) -> None:
-        self.choice, self.drawn = choice, None
+        self.choice, self.drawn, self._asked = choice, None, None
         self.refresh_chart()
 
     # what is read
@@ -90,7 +92,7 @@ class ChartScreen(View):
             return
         width = max(20, self.app.size.width)
         wanted = Wanted(self.choice, self.versus, self.shift_s, *self.span(), POINTS_A_CELL * width)
-        fresh_s = max(1.0, self.window_s / READINGS)
+        fresh_s = max(PAST_FRESH_S if self.app.travel.is_on else 1.0, self.window_s / READINGS)
         if self._asked is None or self._asked[0] != wanted or time.monotonic() - self._asked[1] >= fresh_s:
             self._asked = (wanted, time.monotonic())
             self._reads.want(wanted)

@@ -39,6 +39,8 @@ class HelpBox(Box):
         for state, words in _STATES.items():
             states.put(f"{GLYPHS[state]} ", INKS[state], True).put(words + "  ", "text")
         lines += [self.row().put("STATES", "dim", True), states]
+        if self.app.travel.is_on:
+            lines.append(self.row().put("In the past keys that change the fleet are off.", "warn"))
         if self.app.read_only:
             lines.append(self.row().put("Read only: keys that change the fleet are not bound.", "warn"))
         return lines

@@ -169,7 +169,9 @@ class View(Screen[None], inherit_bindings=False):
             self.app.say("for the chart, and for the time bar of the past")
 
     def open_chart(self) -> None:
-        self.app.open_chart(self.chart_subject(), self.view_name)
+        """Chart what is chosen here."""
+        self.app.get_screen("chart").begin(self.chart_subject(), self.view_name)
+        self.app.open_view("chart")
 
     def chart_subject(self) -> Subject:
         """What the cursor stands on."""

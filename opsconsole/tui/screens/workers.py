@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from textual.app import ComposeResult
+from textual.containers import Container
 
 from opsconsole.tui.frame import Frame
 from opsconsole.tui.screens.view import View
 from opsconsole.tui.subject import FLEET, Subject
 from opsconsole.tui.widgets.headlines import Headlines
+from opsconsole.tui.widgets.if_nothing import IfNothing
 from opsconsole.tui.widgets.models_table import ModelsTable
 from opsconsole.tui.widgets.workers_table import WorkersTable
+
+BESIDE_WIDTH = 150
+"""From here the panel stands beside the workers, below it under them."""
+PANEL_WIDTH, PANEL_HEIGHT = 54, 7
 
 
 class WorkersScreen(View):
@@ -20,7 +26,9 @@ class WorkersScreen(View):
     def compose_body(self) -> ComposeResult:
         yield Headlines()
         yield ModelsTable()
-        yield WorkersTable()
+        with Container(id="lower"):
+            yield WorkersTable()
+            yield IfNothing()
 
     @property
     def crumb(self) -> tuple[str, ...]:
@@ -34,6 +42,11 @@ class WorkersScreen(View):
     def arrange_body(self, width: int, height: int) -> None:
         count = len(self.frame.models) if self.frame else 4
         self.query_one(ModelsTable).styles.height = max(3, min(count + 3, height // 3))
+        beside = width >= BESIDE_WIDTH
+        self.query_one("#lower").styles.layout = "horizontal" if beside else "vertical"
+        panel = self.query_one(IfNothing)
+        panel.display = not self.is_small
+        panel.styles.width, panel.styles.height = (PANEL_WIDTH, "1fr") if beside else ("1fr", PANEL_HEIGHT)
 
     @property
     def page(self) -> int:

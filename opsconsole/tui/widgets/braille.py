@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-BRAILLE = [chr(0x2800 + code) for code in range(256)]
+BRAILLE_BASE = 0x2800
+"""The character without any dot; a code of eight dots is added to it."""
 _DOTS = np.array(((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80)), np.uint8)  # (4 rows, 2 columns) of dots
 
 

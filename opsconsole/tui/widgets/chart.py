@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from opsconsole.core.wording import UNKNOWN, count_text
 from opsconsole.tui.curves import Curve
-from opsconsole.tui.paint import Row, scale_step, title
+from opsconsole.tui.paint import Row, cells, scale_step, title
 from opsconsole.tui.pane import Pane
-from opsconsole.tui.widgets.braille import BRAILLE, raster
+from opsconsole.tui.widgets.braille import BRAILLE_BASE, raster
 
 AXIS_CELLS = 7
 LABELS_APART = 5
@@ -21,6 +22,8 @@ TIMES_APART = 14
 TIME_STEPS_S = (10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 3 * 3600, 6 * 3600, 12 * 3600, 86400, 2 * 86400, 7 * 86400)
 """Between two times below the chart."""
 DAY_S = 86400.0
+_Style = tuple[str, bool, str]
+"""Ink, bold, ground."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,7 @@ class Chart(Pane):
         row = self.row().put(" ")
         for words, ink in picture.readout:
             if row.used < width:
-                row.column(words, min(len(words), width - row.used), ink, ink != "dim")
+                row.column(words, min(cells(words), width - row.used), ink, ink != "dim")
         return row
 
     @staticmethod
@@ -86,19 +89,16 @@ class Chart(Pane):
         return next((line for line in picture.lines[1:] if line.axis != picture.lines[0].axis), None)
 
     def _plot(self, picture: Picture, width: int, height: int) -> list[Row]:
-        axis = picture.lines[0].axis
-        codes = [raster(*line.curve.columns(picture.start, picture.until, 2 * width), height, *line.axis) for line in picture.lines]
-        known = ~np.isnan(picture.lines[0].curve.columns(picture.start, picture.until, width)[0])
-        grid = _Grid(
-            codes, [line.ink for line in picture.lines], self._band(picture, width, height, axis),
-            {_line_of(limit, height, axis) for limit in picture.limits}, known, _column_of(picture.cross, picture, width),
-        )
-        second = self._second_axis(picture)
+        axis, second = picture.lines[0].axis, self._second_axis(picture)
+        glyphs, styles, known_styles = self._cells(picture, width, height)
         labels, others = _labels(height, axis), _labels(height, second.axis) if second else {}
         rows = []
         for y in range(height):
             row = self.row().put(f"{labels.get(y, ''):>5} ", "dim").put("┤" if y in labels else "│", "line")
-            self._cells(row, grid, y, y == height - 1)
+            text = glyphs[y].tobytes().decode("utf-32-le")
+            starts = [0, *(np.flatnonzero(np.diff(styles[y])) + 1).tolist(), width]
+            for start, end in pairwise(starts):
+                row.put(text[start:end], *known_styles[styles[y, start]])
             if second:
                 row.put("├" if y in others else "│", "line").put(f" {others.get(y, ''):<5}", second.ink)
             rows.append(row)
@@ -107,31 +107,36 @@ class Chart(Pane):
             rows[height // 2] = self.row().to(AXIS_CELLS + max(0, (width - len(words)) // 2)).put(words, "strong")
         return rows
 
-    def _cells(self, row: Row, grid: _Grid, y: int, is_lowest: bool) -> None:
+    def _cells(self, picture: Picture, width: int, height: int) -> tuple[np.ndarray, np.ndarray, list[_Style]]:
+        """(height, width) code points, (height, width) numbers of their styles, and the styles."""
+        columns = [line.curve.columns(picture.start, picture.until, 2 * width) for line in picture.lines]
+        codes = np.array([raster(low, high, height, *line.axis) for line, (low, high) in zip(picture.lines, columns, strict=True)])
+        inks = [*(line.ink for line in picture.lines), "faint", "crit", "strong"]
+        faint, crit, strong = (len(picture.lines) + place for place in range(3))
+        band = self._band(picture, width, height)
         native = self.look.is_native
-        band, is_limit = grid.band[y].tolist(), y in grid.limits
-        codes = [lines[y].tolist() for lines in grid.codes]
-        for x, inside in enumerate(band):
-            ground = "chosen" if x == grid.cross else ("band" if inside and not native else "ground")
-            lit = [place for place, line in enumerate(codes) if line[x]]
-            if lit:
-                dots = 0
-                for place in lit:
-                    dots |= codes[place][x]
-                row.put(BRAILLE[dots], grid.inks[lit[0]], not lit[0], ground)
-            elif x == grid.cross:
-                row.put("│", "strong", False, ground)
-            elif is_limit:
-                row.put("╌", "crit", False, ground)
-            elif is_lowest and not grid.known[x]:
-                row.put("┈", "faint", False, ground)
-            else:
-                row.put("░" if inside and native else " ", "faint", False, ground)
+        glyphs = np.where(band & native, ord("░"), ord(" ")).astype("<u4")
+        ink = np.full((height, width), faint)
+        unknown = np.isnan(columns[0][0].reshape(width, 2)).all(axis=1)
+        glyphs[-1, unknown] = ord("┈")
+        for limit in {_line_of(value, height, picture.lines[0].axis) for value in picture.limits} - {-1}:
+            glyphs[limit], ink[limit] = ord("╌"), crit
+        ground = np.zeros((height, width), int) if native else band.astype(int)
+        cross = _column_of(picture.cross, picture, width)
+        if cross is not None:
+            glyphs[:, cross], ink[:, cross], ground[:, cross] = ord("│"), strong, 2
+        lit = codes > 0  # (lines, height, width)
+        drawn = lit.any(axis=0)
+        glyphs[drawn] = BRAILLE_BASE + np.bitwise_or.reduce(codes)[drawn].astype("<u4")
+        ink[drawn] = lit.argmax(axis=0)[drawn]
+        known = [(name, not place, where) for where in ("ground", "band", "chosen") for place, name in enumerate(inks)]
+        return glyphs, ground * len(inks) + ink, known
 
-    def _band(self, picture: Picture, width: int, height: int, axis: tuple[float, float]) -> np.ndarray:
+    def _band(self, picture: Picture, width: int, height: int) -> np.ndarray:
         """(height, width) whether a cell lies between the lowest and the highest of the others."""
         if picture.band is None:
             return np.zeros((height, width), bool)
+        axis = picture.lines[0].axis
         low, high = picture.band.columns(picture.start, picture.until, width)
         scale = (height - 1e-9) / ((axis[1] - axis[0]) or 1.0)
         top, bottom = np.floor((axis[1] - high) * scale), np.floor((axis[1] - low) * scale)
@@ -159,18 +164,6 @@ class Chart(Pane):
             if place >= row.used:
                 row.to(place).put(words + " ", "dim")
         return row
-
-
-@dataclass(frozen=True, slots=True)
-class _Grid:
-    """codes: (height, width) of each line; band: (height, width); known: (width,) whether anything was recorded."""
-
-    codes: list[np.ndarray]
-    inks: list[str]
-    band: np.ndarray
-    limits: set[int]
-    known: np.ndarray
-    cross: int | None
 
 
 def _line_of(value: float, height: int, axis: tuple[float, float]) -> int:

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from opsconsole.core.fleet import REACH_WORDS
-from opsconsole.core.wording import age_text, number_text
-from opsconsole.tui.frame import GLYPHS, INKS
+from opsconsole.core.fleet import REACH_WORDS, Rack
+from opsconsole.core.power import W_PER_KW, drawn_w, feeds_of_nodes
+from opsconsole.core.wording import age_text, number_text, power_text
+from opsconsole.tui.frame import GLYPHS, INKS, Frame
 from opsconsole.tui.paint import Row, cells, fit, is_known
 from opsconsole.tui.pane import Pane
+
+
+def rack_text(frame: Frame, row: int) -> str:
+    """A node's rack, with what it draws of its budget where it has one."""
+    name = frame.roster.nodes[row].rack
+    for feed in feeds_of_nodes(frame.roster)[row]:
+        if isinstance(feed, Rack):
+            return f"{name}, {power_text(drawn_w(frame.fleet, feed))} of {power_text(feed.power_budget_kw * W_PER_KW)}"
+    return name
 
 
 class NodeFacts(Pane):
@@ -26,7 +36,7 @@ class NodeFacts(Pane):
         load, disk = frame.fleet.node("load1")[row], frame.fleet.node("disk_free_mib")[row]
         facts = (
             ("site", node.site),
-            ("rack", node.rack),
+            ("rack", rack_text(frame, row)),
             ("chip", node.chip),
             ("heard", f"{age_text(age_s)} ago" if is_known(age_s) else "never"),
             ("driver", node.driver),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+from operator import itemgetter
+
 import numpy as np
 
 from opsconsole.core.wording import UNKNOWN, age_text, count_text, number_text
@@ -168,14 +171,17 @@ class NodeLine:
         utils = frame.fleet.gpu("util_pct")[gpus]
         marks = frame.marks[gpus].tolist()
         calm = "faint" if self.lost else ("info" if self.state == "stale" else ("ok" if self.chosen else "bar"))
-        for util, mark in list(zip(utils.tolist(), marks, strict=False))[: cells - 1]:
-            if self.lost or mark == BROKEN_CELL:
-                self.line.put(
-                    "×" if mark == BROKEN_CELL or self.severity == 2 and self.lost else "·", "crit" if mark == BROKEN_CELL else calm
-                )
-            else:
-                bar = BARS[1 + int(min(6, util * 0.0699))] if is_known(util) else "·"
-                self.line.put(bar, "warn" if mark == HOT_CELL else calm)
+        shown = [self._bar_of(util, mark, calm) for util, mark in list(zip(utils.tolist(), marks, strict=False))[: cells - 1]]
+        for ink, run in groupby(shown, itemgetter(1)):
+            self.line.put("".join(bar for bar, _ in run), ink)
+
+    def _bar_of(self, util: float, mark: int, calm: str) -> tuple[str, str]:
+        """The glyph of one GPU and its ink."""
+        if mark == BROKEN_CELL:
+            return "×", "crit"
+        if self.lost:
+            return "×" if self.severity == 2 else "·", calm
+        return BARS[1 + int(min(6, util * 0.0699))] if is_known(util) else "·", "warn" if mark == HOT_CELL else calm
 
     def util(self, cells: int) -> None:
         util = np.nan if self.lost else self.frame.column("util_pct")[self.row]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import groupby
 
 import numpy as np
 
@@ -25,7 +26,7 @@ LABEL = 10
 class TimeBar(Pane):
     GROUND = "panel"
     _drawn_of: tuple[object, int, int] = (None, 0, 0)
-    _cells: list[tuple[str, str]] = []
+    _runs: list[tuple[int, str, str]] = []
 
     def rows(self, width: int, height: int) -> list[Row]:
         if self.app.travel.is_on:
@@ -80,21 +81,29 @@ class TimeBar(Pane):
         moment = self.app.travel.moment
         stand = int((moment - overview.start) * room / (overview.until - overview.start))
         one_line = height < 2
-        bar = self._bar_cells(overview, room, one_line)
         row = self.row().column(f" {_edge_text(overview.start, overview)} ", LABEL, "dim")
-        for place, cell in enumerate(bar):
-            row.put("┃", "strong", True, "info_ground") if place == stand else row.put(*cell)
+        for first, text, ink in self._bar_runs(overview, room, one_line):
+            here = stand - first
+            if 0 <= here < len(text):
+                row.put(text[:here], ink).put("┃", "strong", True, "info_ground").put(text[here + 1 :], ink)
+            else:
+                row.put(text, ink)
         row.column(f" {_edge_text(overview.until, overview)}", ENDS - LABEL, "dim")
         return [row] if one_line else [row, self._marks_line(overview, stand, width, room)]
 
-    def _bar_cells(self, overview: Overview, room: int, with_marks: bool) -> list[tuple[str, str]]:
-        """Glyph and ink of each cell, kept while only the place where we stand moves."""
+    def _bar_runs(self, overview: Overview, room: int, with_marks: bool) -> list[tuple[int, str, str]]:
+        """(first cell, glyphs, ink) of neighbours of one ink, kept while only the place where we stand moves."""
         if self._drawn_of != (overview, room, with_marks):
             marks = overview.marked(room) if with_marks else {}
-            heights = overview.cells(room)
-            self._cells = [marks.get(place) or (GAP if height != height else _bar(height)) for place, height in enumerate(heights)]
+            cells = [
+                marks.get(place) or (GAP if height != height else _bar(height)) for place, height in enumerate(overview.cells(room))
+            ]
+            self._runs = []
+            for ink, run in groupby(enumerate(cells), lambda cell: cell[1][1]):
+                glyphs = list(run)
+                self._runs.append((glyphs[0][0], "".join(glyph for _, (glyph, _) in glyphs), ink))
             self._drawn_of = (overview, room, with_marks)
-        return self._cells
+        return self._runs
 
     def _marks_line(self, overview: Overview, stand: int, width: int, room: int) -> Row:
         row = self.row()

@@ -31,7 +31,7 @@ class TopBar(Pane):
         """The banner of the past: the whole line has its ground, so that nobody takes what is below for now."""
         travel, row, now = self.app.travel, self.row(ground), self.app.wall()
         if travel.absence is not None or self.frame is None or travel.is_reading:
-            at, how = travel.moment, "nothing recorded" if travel.absence is not None else "reading …"
+            at, how = travel.moment, "nothing to show" if travel.absence is not None else "reading …"
         else:
             at, how = self.frame.fleet.at, f"{age_text(max(0.0, now - self.frame.fleet.at))} ago"
         row.put(" ◀ REPLAY ", "strong", True, "warn_ground")

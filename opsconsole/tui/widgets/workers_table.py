@@ -53,7 +53,7 @@ def fields_for(width: int, workers: list[Worker]) -> Fields:
     """The fields that fit, with as much room for names as they need."""
     longest = {"WORKER": max((cell_len(worker.name) for worker in workers), default=0),
                "NODE": max((cell_len(worker.node) for worker in workers), default=0)}
-    return fit_fields(WIDE if width >= 150 else NARROW, width, longest, SPARED, NOTE_CELLS_LEAST)
+    return fit_fields(WIDE if width >= 140 else NARROW, width, longest, SPARED, NOTE_CELLS_LEAST)
 
 
 class WorkersTable(Pane):

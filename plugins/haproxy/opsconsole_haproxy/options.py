@@ -7,16 +7,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from opsconsole.hooks import Misfit, RouterSettings
+from opsconsole.hooks import Elsewhere, Misfit, RouterSettings
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,119}")
 """Of a backend or a server. HAProxy reads `;` and a newline as the end of one command and the beginning of the next."""
 SOCKET_PATH_LIMIT = 107
-KEYS = ("socket", "backends", "state_file", "check_interval_ms")
+KEYS = ("socket", "host", "backends", "state_file", "check_interval_ms")
 
 
 class Options(NamedTuple):
     socket: str
+    where: Elsewhere | None
+    """The machine that has the socket and the state file; None: this one."""
     backends: Mapping[str, str]
     """HAProxy's backend by model."""
     state_file: Path | None
@@ -42,7 +44,19 @@ def read_options(settings: RouterSettings) -> Options:
     interval = given.get("check_interval_ms", 1000)
     if isinstance(interval, bool) or not isinstance(interval, int) or not 100 <= interval <= 60_000:
         raise Misfit("options.check_interval_ms", f"is {interval!r}; it must be a whole number from 100 to 60000")
-    return Options(socket, _backends(settings), Path(state_file) if state_file else None, interval, settings.folder)
+    return Options(socket, _where(settings), _backends(settings), Path(state_file) if state_file else None, interval, settings.folder)
+
+
+def _where(settings: RouterSettings) -> Elsewhere | None:
+    host = settings.options.get("host")
+    if host is None:
+        return None
+    try:
+        if not isinstance(host, str) or not host:
+            raise ValueError(f'is {host!r}; write "user@lb01", or a host of ssh_config; without it HAProxy is on this machine')
+        return settings.elsewhere(host)
+    except ValueError as error:
+        raise Misfit("options.host", str(error)) from error
 
 
 def _path(given: Mapping[str, Any], key: str) -> str | None:

@@ -36,18 +36,22 @@ class HAProxy:
     def __init__(self, options: Options) -> None:
         self._options = options
         self._models = {backend: model for model, backend in options.backends.items()}
+        self._place = f"{options.where.name}:{options.socket}" if options.where else options.socket
         self._memory = options.folder / SERVERS_FILE
         self._ours: dict[str, bool] = _remembered(self._memory)
         """Servers that were ever added here, by name: whether they were made at run time (true) or stand in HAProxy's own file.
         Others in the same backends are somebody else's, and never touched."""
         self._servers: dict[tuple[str, str], Server] = {}
 
+    async def _ask(self, command: str) -> str:
+        return await ask(self._options.socket, command, self._options.where)
+
     async def list(self) -> list[Backend]:
-        self._servers = read_servers(await ask(self._options.socket, "show servers state"))
-        loads = read_loads(await ask(self._options.socket, "show stat -1 6 -1"))
+        self._servers = read_servers(await self._ask("show servers state"))
+        loads = read_loads(await self._ask("show stat -1 6 -1"))
         for backend in self._models:
             if (backend, "BACKEND") not in loads:
-                raise RouterError(f"{self._options.socket}: HAProxy has no backend {backend}; add it to its configuration")
+                raise RouterError(f"{self._place}: HAProxy has no backend {backend}; add it to its configuration")
         servers = [
             Backend(server.name, _state(server), *loads.get(place, NOTHING), self._models[server.backend])
             for place, server in self._servers.items() if server.backend in self._models and server.name in self._ours
@@ -77,7 +81,7 @@ class HAProxy:
         server = await self._set_state(worker, "maint")
         if server is not None and self._ours.get(worker):
             command = f"del server {server.backend}/{worker}"
-            said = await ask(self._options.socket, command)
+            said = await self._ask(command)
             if any(words in said for words in BUSY):
                 return  # it gets nothing any more; deleted when its last request has ended
             _check(said, command, "Server deleted.")
@@ -91,7 +95,7 @@ class HAProxy:
         command = f"add server {backend}/{worker} {address}:{port} maxconn {slots} {checks}"
         self._ours[worker] = True
         self._remember()  # before it is made: a console that ends here must know it again
-        _check(await ask(self._options.socket, command), command, "New server registered.")
+        _check(await self._ask(command), command, "New server registered.")
         await self._do(f"enable health {backend}/{worker}")
         await self._do(f"set server {backend}/{worker} state ready")
 
@@ -102,7 +106,7 @@ class HAProxy:
             self._ours[server.name] = False
             self._remember()
         if (server.address, server.port) != (address.strip("[]"), port):
-            said = await ask(self._options.socket, f"set server {place} addr {address.strip('[]')} port {port}")
+            said = await self._ask(f"set server {place} addr {address.strip('[]')} port {port}")
             if "changed from" not in said and "no need to change" not in said:
                 raise RouterError(f"HAProxy would not move {place}: {clean(said.strip(), 120)}")
         await self._do(f"set maxconn server {place} {slots}")
@@ -114,7 +118,7 @@ class HAProxy:
         if server is None:
             return None
         command = f"set server {server.backend}/{worker} state {state}"
-        said = await ask(self._options.socket, command)
+        said = await self._ask(command)
         if said.strip() == NOBODY:
             del self._servers[server.backend, worker]
             return None
@@ -128,21 +132,27 @@ class HAProxy:
             return None
         places = [(backend, worker) for backend in self._models]
         if not any(place in self._servers for place in places):
-            self._servers = read_servers(await ask(self._options.socket, "show servers state"))
+            self._servers = read_servers(await self._ask("show servers state"))
         return next((self._servers[place] for place in places if place in self._servers), None)
 
     async def _looked_up(self, backend: str, worker: str) -> Server | None:
-        self._servers = read_servers(await ask(self._options.socket, "show servers state"))
+        self._servers = read_servers(await self._ask("show servers state"))
         return self._servers.get((backend, worker))
 
     async def _do(self, command: str) -> None:
         """A command to which HAProxy says nothing when it did it."""
-        _check(await ask(self._options.socket, command), command, "")
+        _check(await self._ask(command), command, "")
 
     async def _save(self) -> None:
         """HAProxy's table where a reloaded HAProxy finds it."""
-        if self._options.state_file is not None:
-            _write_private(self._options.state_file, await ask(self._options.socket, "show servers state"))
+        path, where = self._options.state_file, self._options.where
+        if path is None:
+            return
+        table = await self._ask("show servers state")
+        if where is None:
+            _write_private(path, table)
+        else:
+            await where.write(str(path), table)
 
     def _remember(self) -> None:
         _write_private(self._memory, json.dumps(self._ours))
