@@ -65,7 +65,8 @@ def alarm_lines(fleet: Fleet) -> list[str]:
     still = [alarm for alarm in fleet.alarms if not alarm.is_open]
     waiting = len(fleet.alarms) - len(still)
     taken, silenced = sum(not alarm.silenced_by for alarm in still), sum(bool(alarm.silenced_by) for alarm in still)
-    lines = [f"{waiting} alarms wait for a person, {taken} taken, {silenced} silenced" if fleet.alarms else "no alarms"]
+    who = "alarm waits" if waiting == 1 else "alarms wait"
+    lines = [f"{waiting} {who} for a person, {taken} taken, {silenced} silenced" if fleet.alarms else "no alarms"]
     for alarm in fleet.alarms:
         lines += _lines(fleet, alarm)
     for one in fleet.alarm_book.silences:

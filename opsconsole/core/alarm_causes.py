@@ -13,6 +13,8 @@ from opsconsole.core.wording import age_text
 ACT_BEFORE_S = 600.0
 ACT_AFTER_S = 30.0
 NAMED = 3
+STARTS = "start "
+"""How the step of a launch begins."""
 OF_HEAT = ("throttle", "temperature")
 OF_MODELS = ("ttft", "itl", "queue", "saturation", "ready", "stranded")
 _NODE_TROUBLES = ("reach", "gpu", "xid", "throttle", "disk")
@@ -50,6 +52,8 @@ def _of_acts(fleet: Fleet, alarm: Alarm) -> str:
 
 
 def _is_about(act: Act, names: set[str], alarm: Alarm) -> bool:
+    if alarm.kind in OF_MODELS and act.text.startswith(STARTS):
+        return False  # more workers are never why a model is short of them
     # a worker that was stopped is no longer there to be named by its model: its name begins with it
     return act.subject in names or (alarm.kind in OF_MODELS and act.subject.startswith(f"{alarm.subject}-"))
 

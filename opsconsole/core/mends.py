@@ -29,45 +29,49 @@ def _mend(action: str, intent: Intent) -> Mend:
     return Mend(action, intent, f"{command_of(intent)} --plan")
 
 
+def _why(alarm: Alarm) -> str:
+    return " ".join(alarm.text.split())
+
+
 def _more(fleet: Fleet, alarm: Alarm) -> list[Mend]:
     if alarm.subject not in {model.name for model in fleet.roster.models}:
         return []
-    launch = _mend("launch", Launch(alarm.subject, reason=alarm.text))
-    return [launch] if alarm.kind == "ready" else [launch, _mend("rebalance", Rebalance(alarm.subject, reason=alarm.text))]
+    launch = _mend("launch", Launch(alarm.subject, reason=_why(alarm)))
+    return [launch] if alarm.kind == "ready" else [launch, _mend("rebalance", Rebalance(alarm.subject, reason=_why(alarm)))]
 
 
 def _out(fleet: Fleet, alarm: Alarm) -> list[Mend]:
     """Take work off what is broken."""
     nodes = alarm.nodes
-    return [_mend("drain", Drain(nodes, reason=alarm.text)), _mend("cordon", Cordon(nodes, reason=alarm.text))] if nodes else []
+    return [_mend("drain", Drain(nodes, reason=_why(alarm))), _mend("cordon", Cordon(nodes, reason=_why(alarm)))] if nodes else []
 
 
 def _worker_out(fleet: Fleet, alarm: Alarm) -> list[Mend]:
     names = alarm.members or (alarm.subject,)
     models = {worker.model for worker in fleet.workers if worker.name in names}
-    mended = [_mend("drain", Drain(names, reason=alarm.text))]
+    mended = [_mend("drain", Drain(names, reason=_why(alarm)))]
     configured = sorted(models & {model.name for model in fleet.roster.models})
-    return mended + [_mend("launch", Launch(model, reason=alarm.text)) for model in configured[:1]]
+    return mended + [_mend("launch", Launch(model, reason=_why(alarm))) for model in configured[:1]]
 
 
 def _no_more(fleet: Fleet, alarm: Alarm) -> list[Mend]:
-    return [_mend("cordon", Cordon(alarm.nodes, reason=alarm.text))] if alarm.nodes else []
+    return [_mend("cordon", Cordon(alarm.nodes, reason=_why(alarm)))] if alarm.nodes else []
 
 
 def _less_power(fleet: Fleet, alarm: Alarm) -> list[Mend]:
     site = next((site for site in fleet.roster.sites if site.name == alarm.subject), None)
     allowed = allowed_w(fleet, site) if site is not None else None
-    rebalance = _mend("rebalance", Rebalance("", "power", reason=alarm.text))
+    rebalance = _mend("rebalance", Rebalance("", "power", reason=_why(alarm)))
     if allowed is None:
         return [rebalance]
     watts = float(int(min(allowed, site.power_budget_kw * W_PER_KW) / pue_of(site)))
-    return [rebalance, _mend("cap", Cap(site.name, watts, reason=alarm.text))]
+    return [rebalance, _mend("cap", Cap(site.name, watts, reason=_why(alarm)))]
 
 
 def _use(fleet: Fleet, alarm: Alarm) -> list[Mend]:
     """Put what is idle to work for the model that waits most."""
     waiting = [(queue, model.name) for model in fleet.roster.models if (queue := fleet.queue_of_model(model.name) or 0.0) > 0]
-    return [_mend("launch", Launch(max(waiting)[1], reason=alarm.text))] if waiting else []
+    return [_mend("launch", Launch(max(waiting)[1], reason=_why(alarm)))] if waiting else []
 
 
 def _reach(fleet: Fleet, alarm: Alarm) -> list[Mend]:

@@ -89,7 +89,8 @@ def find_queues(fleet: Fleet, rule: Rule, stands: set[str]) -> Iterator[Found]:
             continue
         waiting_s = wait_s(fleet, model, fleet.heard_workers_of_model.get(model.name, ()))
         queue = fleet.queue_of_model(model.name) or 0.0
-        words = f"{model.name}  {queue:.0f} queued" + ("" if waiting_s is None else f", a wait of {waiting_s:.0f} s")
+        words = f"{model.name}  {queue:.0f} queued, a wait of {waiting_s:.0f} s" if waiting_s is not None else (
+            f"{model.name}  requests waited too long, {queue:.0f} queued now")
         yield Found("queue", model.name, rule.severity, words, f"objective {model.ttft_p95_ms:.0f} ms, {_burn_words(burn)}",
                     brief="requests wait")
 

@@ -25,14 +25,14 @@ def bad_night(fleet: Fleet) -> Fleet:
 
 
 def measure(fleet: Fleet) -> tuple[float, float, int]:
-    """Median and worst ms a tick, and how many alarms stand in the end."""
+    """Median and worst ms of processor time a tick, and how many alarms stand in the end."""
     before = replace(fleet, at=fleet.at - 1, mono=fleet.mono - 1, alarms=())
     spent = []
     for second in range(SECONDS):
         now = replace(before, at=fleet.at + second, mono=fleet.mono + second)
-        begun = time.perf_counter()
+        begun = time.process_time()
         before = alarmed(before, now)
-        spent.append((time.perf_counter() - begun) * 1000)
+        spent.append((time.process_time() - begun) * 1000)
     return float(np.median(spent)), max(spent), len(before.alarms)
 
 
