@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
 from types import SimpleNamespace
 
 import numpy as np
@@ -25,16 +25,14 @@ NODES = (("ams1", "H100"), ("fra1", "H200"), ("ams1", "H100"), ("fra1", "L40S"))
 
 
 class Watched:
-    """nodes: how many, in turn as NODES; at: epoch seconds of the beginning."""
+    """nodes: how many, in turn as NODES, or their facts; at: epoch seconds of the beginning."""
 
-    def __init__(self, nodes: int = 8, seed: int = 3, at: float = BEGIN, models=MODELS, sites=SITES) -> None:
-        kinds = [NODES[row % len(NODES)] for row in range(nodes)]
-        self.names = [f"{site}-{chip.lower()}-{row}" for row, (site, chip) in enumerate(kinds)]
-        specs = [SimpleNamespace(name=name, chip=chip, gpus="sim:8") for name, (_, chip) in zip(self.names, kinds, strict=True)]
-        self.world = World(specs, models, seed, at)
-        facts = tuple(NodeFacts(name, site, f"r{row // 4}", chip) for row, (name, (site, chip)) in
-                      enumerate(zip(self.names, kinds, strict=True)))
-        self.fleet: Fleet = opening(Roster("sim", nodes=facts, sites=sites, models=models, gpu_start=np.zeros(nodes + 1, np.int64)))
+    def __init__(self, nodes: int | Sequence[NodeFacts] = 8, seed: int = 3, at: float = BEGIN, models=MODELS, sites=SITES) -> None:
+        facts = _facts(nodes) if isinstance(nodes, int) else tuple(nodes)
+        self.names = [node.name for node in facts]
+        self.world = World([SimpleNamespace(name=node.name, chip=node.chip, gpus="sim:8") for node in facts], models, seed, at)
+        starts = np.zeros(len(facts) + 1, np.int64)
+        self.fleet: Fleet = opening(Roster(fleet_name="sim", nodes=facts, sites=sites, models=models, gpu_start=starts))
         self._linked: set[int] = set()
         self.look()
 
@@ -75,6 +73,6 @@ class Watched:
         return total
 
 
-def with_objectives(fleet: Fleet, **changes) -> Fleet:
-    """The fleet with other values in all its models."""
-    return replace(fleet, roster=replace(fleet.roster, models=tuple(replace(model, **changes) for model in fleet.roster.models)))
+def _facts(count: int) -> tuple[NodeFacts, ...]:
+    kinds = (NODES[row % len(NODES)] for row in range(count))
+    return tuple(NodeFacts(f"{site}-{chip.lower()}-{row}", site, f"r{row // 4}", chip) for row, (site, chip) in enumerate(kinds))

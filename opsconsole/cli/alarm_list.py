@@ -6,6 +6,7 @@ import sys
 import time
 
 from opsconsole.cli.output import CommandError, Exit, narrate, print_data, print_json
+from opsconsole.cli.past import fleet_at
 from opsconsole.cli.session import open_session, read_fleet_file
 from opsconsole.core.alarm import CRITICAL, Alarm
 from opsconsole.core.alarm_book import SHIFT
@@ -20,9 +21,13 @@ ATTACH_AGAIN_S = 2.0
 MEMBERS_NAMED = 6
 
 
-def list_alarms(settings, as_json: bool, watch: bool) -> int:
+def list_alarms(settings, as_json: bool, watch: bool, past: tuple[str | None, str | None] | None = None) -> int:
+    """past: --at and --file, None for the fleet as it is. Raises CommandError."""
     if watch:
         return _watch(settings, as_json)
+    if past is not None:
+        _show(fleet_at(settings, *past), as_json)
+        return Exit.DONE
     with open_session(settings) as session:
         _show(session.first_fleet(), as_json)
     return Exit.DONE

@@ -12,19 +12,24 @@ from opsconsole.cli.session import open_session
 @click.group(invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.option("--watch", is_flag=True, help="Again every second, until Ctrl-C.")
+@click.option("--at", metavar="TIME", help="As it was then: 03:12, 20m (ago; with --file before its end) or an ISO time.")
+@click.option("--file", type=click.Path(), help="From this history, as `incident save` writes one; its end, without --at.")
 @click.pass_context
-def alarms(ctx: click.Context, as_json: bool, watch: bool) -> int | None:
+def alarms(ctx: click.Context, as_json: bool, watch: bool, at: str | None, file: str | None) -> int | None:
     """What deserves a person: alarms with their id, age, likely cause and the command that plans the mend.
 
     Silenced and taken ones come last, and are counted.
     """
+    is_past = at is not None or file is not None
     if ctx.invoked_subcommand is not None:
-        if as_json or watch:
-            raise click.UsageError("--json and --watch are for the list: write them behind the command, or leave them out")
+        if as_json or watch or is_past:
+            raise click.UsageError("--json, --watch, --at and --file are for the list: write them behind the command, or leave them out")
         return None
+    if watch and is_past:
+        raise click.UsageError("--watch follows the fleet as it is, --at and --file show one past second: choose one")
     from opsconsole.cli.alarm_list import list_alarms
 
-    return list_alarms(ctx.obj, as_json, watch)
+    return list_alarms(ctx.obj, as_json, watch, (at, file) if is_past else None)
 
 
 _AS_JSON = click.option("--json", "as_json", is_flag=True, help="What was done, as one JSON object.")

@@ -43,6 +43,11 @@ def _joules(row: Row) -> str:
     return ", ".join(f"{chip} {number_text(joules, 2)}" for chip, joules in row["joules_per_token"].items()) or UNKNOWN
 
 
+def _expected(row: Row) -> str:
+    mean, low, high = (count_text(row[f"expected_tokens_per_s{edge}"]) for edge in ("", "_low", "_high"))
+    return f"{mean} ({low} to {high})" if mean != UNKNOWN else UNKNOWN
+
+
 def _today(row: Row) -> str:
     """Tokens since midnight against what the day's target wants by now; nothing without a target."""
     wanted = row["tokens_today_wanted"]
@@ -135,6 +140,7 @@ def changes(before: Row, after: Row) -> list[str]:
         was = old[row["name"]]
         pairs += [(f"{row['name']}: asked for, tokens/s", count_text(was["demand_tokens_per_s"]), count_text(row["demand_tokens_per_s"])),
                   (f"{row['name']}: can serve, tokens/s", _spread(was), _spread(row)),
+                  (f"{row['name']}: will serve, tokens/s", _expected(was), _expected(row)),
                   (f"{row['name']}: full", _pct(was["load_pct"]), _pct(row["load_pct"])),
                   (f"{row['name']}: workers to launch", str(was["launches"]), str(row["launches"]))]
     columns = (Column("", lambda pair: pair[0]), _right("BEFORE", lambda pair: pair[1]), _right("AFTER", lambda pair: pair[2]))

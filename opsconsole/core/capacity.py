@@ -19,8 +19,8 @@ from opsconsole.core.room import GONE, WHOLE, places_of_nodes, room_of_gpus
 from opsconsole.core.serving import Kind, Serving
 from opsconsole.core.stranded import Stranded, stranded
 
-DEMAND_SWAY = 0.1
-"""By so much what is asked for may move within the minutes that a change takes."""
+DEMAND_SWAY = 0.15
+"""By so much what is asked for may move within the minutes that a change takes, seen from one second of it."""
 
 
 LATELY_LIMIT_S = 150.0

@@ -39,7 +39,7 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Rack:
-    """A rack whose feed has a budget of its own, within that of its site; it carries GPUs only, so no PUE counts."""
+    """A rack whose feed has a budget of its own, within that of its site; no cooling hangs on it, so no PUE counts."""
 
     name: str
     site: str

@@ -27,6 +27,7 @@ from opsconsole.core.power import (
     gpus_of_feed,
     limits_w,
     pue_of,
+    reckoned_w,
     rises_w,
 )
 from opsconsole.core.room import GONE
@@ -138,7 +139,7 @@ class _Scene:
         for feed in _feeds_at(self.fleet, {self.fleet.roster.node_row[step.node] for step in self.steps
                                            if step.order["op"] in ("launch", *LEAVING) and step.node in self.fleet.roster.node_row}):
             here, pue = gpus_of_feed(self.fleet.roster, feed), pue_of(feed)
-            now_w = float(draws_w(self.fleet)[here].sum()) * pue if here.size else float("nan")
+            now_w = reckoned_w(self.fleet, feed) if here.size else float("nan")
             peak_w = now_w + max(float(rises[here][begun[here]].sum()) for begun in launched.values()) * pue
             gone_w = float(falls[here][(self._emptied & ~risen)[here]].sum())
             found.append((feed, now_w, peak_w, now_w + (float(rises[here][risen[here]].sum()) - gone_w) * pue))
@@ -253,7 +254,8 @@ def cap_changes(fleet: Fleet, steps: Sequence[Step]) -> tuple[Change, ...]:
     found = []
     for feed in _feeds_at(fleet, nodes):
         here, pue = gpus_of_feed(fleet.roster, feed), pue_of(feed)
-        now_w, then_w = float(draws[here].sum()) * pue, float(after[here].sum()) * pue
+        now_w = reckoned_w(fleet, feed)
+        then_w = now_w + float((after - draws)[here].sum()) * pue
         found.append((feed, now_w, max(now_w, then_w), then_w))
     changes += _power_changes(fleet, found)
     on_nodes = [worker for row in sorted(nodes) for worker in fleet.workers_of_node.get(fleet.roster.nodes[row].name, ())]

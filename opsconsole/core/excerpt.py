@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import fields, replace
 
 import msgspec
 import numpy as np
 
-from opsconsole.core.fleet import Fleet, NodeFacts, Roster
+from opsconsole.core.fleet import Fleet, NodeFacts, Roster, Worker
 from opsconsole.core.scrub import REDACTED, Scrubber
 
 
@@ -41,13 +41,10 @@ def _roster_of(roster: Roster, rows: list[int], gpus: np.ndarray) -> Roster:
 
 def scrubbed(fleet: Fleet, scrubber: Scrubber, roster: Roster | None = None) -> Fleet:
     """The fleet for a stranger. roster: the scrubbed one, where it has been made already (fleets share theirs)."""
-    text = scrubber.text
     rest = {name: scrubber.value(getattr(fleet, name), name) for name in _WITH_WORDS}
     return replace(
         fleet, **rest, roster=scrubbed_roster(fleet.roster, scrubber) if roster is None else roster,
-        workers=tuple(
-            msgspec.structs.replace(worker, reason=text(worker.reason), checkpoint=text(worker.checkpoint)) for worker in fleet.workers
-        ),
+        workers=tuple(_worker(worker, scrubber.text) for worker in fleet.workers),
         processes={
             row: tuple(msgspec.structs.replace(process, name=_process(process.name, scrubber)) for process in found)
             for row, found in fleet.processes.items()
@@ -70,6 +67,14 @@ def scrubbed_roster(roster: Roster, scrubber: Scrubber) -> Roster:
     return replace(
         roster, nodes=nodes, models=tuple(replace(model, checkpoint=scrubber.text(model.checkpoint)) for model in roster.models),
     )
+
+
+def _worker(worker: Worker, text: Callable[[str], str]) -> Worker:
+    """Mostly the very same: there are thousands a second, and few of them say anything in words."""
+    reason, checkpoint = text(worker.reason), text(worker.checkpoint)
+    if reason == worker.reason and checkpoint == worker.checkpoint:
+        return worker
+    return msgspec.structs.replace(worker, reason=reason, checkpoint=checkpoint)
 
 
 def _process(name: str, scrubber: Scrubber) -> str:

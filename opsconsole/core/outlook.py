@@ -23,6 +23,8 @@ from opsconsole.core.totals import worker_total, worker_worst
 from opsconsole.core.whatif import imagine
 
 Row = dict[str, Any]
+_EXPECTED = ("expected_tokens_per_s", "expected_tokens_per_s_low", "expected_tokens_per_s_high")
+"""What will be served, and the band that this is said with."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +129,7 @@ def model_figures(look: Outlook, model: ModelCapacity) -> Row:
         "name": model.name, "ready": model.ready, "served_tokens_per_s": plain(model.demand.served_tokens_per_s),
         "demand_tokens_per_s": plain(model.demand_tokens_per_s), "capacity_tokens_per_s": plain(model.capacity_tokens_per_s),
         "capacity_spread_pct": pct(model.spread), "samples": model.samples, "free_tokens_per_s": plain(model.free_tokens_per_s),
-        **dict(zip(("expected_tokens_per_s", "expected_low", "expected_high"), map(plain, model.expected or (None,) * 3), strict=True)),
+        **dict(zip(_EXPECTED, map(plain, model.expected or (None,) * 3), strict=True)),
         "load_pct": pct(model.load), "limit": model.limit or None,
         "addable_workers": model.addable_workers, "addable_tokens_per_s": plain(model.addable_tokens_per_s),
         "tokens_today": plain(learned.tokens_today.get(model.name), 0), "tokens_per_day": plain(known.tokens_per_day, 0),

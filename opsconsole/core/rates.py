@@ -62,11 +62,18 @@ class Rate:
         base_ms, each_ms = self.itl_ms
         if itl_ms is not None and base_ms == base_ms and base_ms + each_ms * slots > itl_ms:
             found.append((max((itl_ms - base_ms) / each_ms, 0.0) if each_ms > 0 else 0.0, "ITL"))
-        late = [running for running, ms in self.ttft_steps if ttft_ms is not None and ms > ttft_ms]
-        if late:
-            in_time = [running for running, ms in self.ttft_steps if ms <= ttft_ms]
-            found.append((max(in_time, default=0.0), "TTFT"))
+        if ttft_ms is not None and any(ms > ttft_ms for _, ms in self.ttft_steps):
+            found.append((self._running_in_time(ttft_ms), "TTFT"))
         return min(found)
+
+    def _running_in_time(self, ttft_ms: float) -> float:
+        """How many may run where TTFT passes its objective. Between the last step in time and the first that is late 1 / TTFT is taken for
+        a straight line: it is one in every queue whose wait is s / (1 - load) (M/M/1), and a batch that fills up waits like that."""
+        in_time = [step for step in self.ttft_steps if step[1] <= ttft_ms]
+        if not in_time:
+            return 0.0
+        (most, ms), (late, late_ms) = in_time[-1], self.ttft_steps[len(in_time)]
+        return most + (late - most) * (1 / ms - 1 / ttft_ms) / (1 / ms - 1 / late_ms)
 
 
 def fit_rate(readings: Readings, least: int = READINGS_LEAST) -> Rate | None:

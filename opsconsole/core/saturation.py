@@ -115,11 +115,12 @@ def _of_model(capacity: Capacity, model: ModelCapacity) -> Saturation:
     load = 1.0 / ready if ready > 0 else inf
     what = "KV cache" if by_memory < by_slots else model.limit
     mend = _launch(capacity, model, asked * growth.most) if load > FULL_SHARE or full_s is not None else ""
-    text = _model_text(model, load, what, full_s, ends, in_s, growth.horizon_s)
+    last = f"; with all that is free taken, {ends} {_ends_text(ends, in_s, earliest_s)}" if ends else ""
+    text = _model_text(model, load, what, full_s, growth.horizon_s) + last
     return Saturation("model", model.name, load, full_s, ends, in_s, earliest_s, growth.horizon_s, text, mend, what)
 
 
-def _model_text(model: ModelCapacity, load: float, what: str, full_s: float | None, ends: str, in_s: float | None, horizon_s: float) -> str:
+def _model_text(model: ModelCapacity, load: float, what: str, full_s: float | None, horizon_s: float) -> str:
     asked = f"asked for {count_text(model.demand_tokens_per_s)} of {count_text(model.capacity_tokens_per_s)} tokens/s"
     full = f"{number_text(100 * load)} % full"
     if not model.ready:
@@ -131,12 +132,14 @@ def _model_text(model: ModelCapacity, load: float, what: str, full_s: float | No
         first = f"{full}, {'not more than that for' if load > 1 else 'not full within'} {age_text(horizon_s)}; {asked}"
     else:
         first = f"{full}; {asked}; no history yet to tell when it is full"
-    return f"{model.name}: {first}" + (f"; with all that is free taken, {ends} {_ends_text(ends, in_s)}" if ends else "")
+    return f"{model.name}: {first}"
 
 
-def _ends_text(what: str, in_s: float | None) -> str:
+def _ends_text(what: str, in_s: float | None, earliest_s: float | None) -> str:
     end = "end" if what == "GPUs" else "ends"
-    return "may end at the edge of what is foreseen" if in_s is None else f"{end} now" if in_s == 0 else f"{end} in {age_text(in_s)}"
+    if in_s is None:
+        return f"{end} in {age_text(earliest_s)} at the earliest"
+    return f"{end} now" if in_s == 0 else f"{end} in {age_text(in_s)}"
 
 
 def _launch(capacity: Capacity, model: ModelCapacity, most_tokens_per_s: float) -> str:
@@ -176,7 +179,7 @@ def _of_site(capacity: Capacity, site: Site) -> Saturation:
     load = max((1.0 / factor for factor in factors.values() if factor > 0), default=None)
     what = what if earliest_s is not None else ""
     return Saturation("site", site.name, load, in_s, what, in_s, earliest_s, growth.horizon_s,
-                      _site_text(site, what, in_s, load, growth.horizon_s), _site_mend(fleet, site, what, in_s))
+                      _site_text(site, what, in_s, earliest_s, load, growth.horizon_s), _site_mend(fleet, site, what, in_s))
 
 
 def _power_factor(fleet: Fleet, site: Site) -> float:
@@ -201,11 +204,13 @@ def _power_times(capacity: Capacity, site: Site, by_demand: tuple[float | None, 
     return mean_s, high_s
 
 
-def _site_text(site: Site, what: str, in_s: float | None, load: float | None, horizon_s: float) -> str:
+def _site_text(
+    site: Site, what: str, in_s: float | None, earliest_s: float | None, load: float | None, horizon_s: float,
+) -> str:
     full = f"{number_text(100 * load)} % full" if load is not None else "how full it is, is not known"
-    if what and in_s is not None:
+    if what:
         of = {"power": f" ({number_text(site.power_budget_kw, 1)} kW)", "budget": f" ({number_text(site.budget_usd_per_month)} $ a month)"}
-        return f"{site.name}: {what}{of.get(what, '')} {_ends_text(what, in_s)}; {full}"
+        return f"{site.name}: {what}{of.get(what, '')} {_ends_text(what, in_s, earliest_s)}; {full}"
     seen = f"nothing ends within {age_text(horizon_s)}" if horizon_s else "no history yet to tell when something ends"
     return f"{site.name}: {full}; {seen}"
 

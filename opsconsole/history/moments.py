@@ -264,7 +264,9 @@ def _with_rows(key: list[Any], change: Mapping[int, Any]) -> list[Any]:
     return rows
 
 
-def _with_keys(key: Mapping[int, Any], change: Mapping[int, Any]) -> dict[int, Any]:
+def _with_keys(key: Mapping[int, Any], change: Mapping[int, Any]) -> Mapping[int, Any]:
+    if not change:
+        return key
     return {row: value for row, value in {**key, **change}.items() if value is not None}
 
 

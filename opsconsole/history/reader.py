@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import ceil, floor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -36,6 +37,7 @@ class Reader:
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
         self._recalls: dict[str, Recall] = {}
+        self._keyframes: dict[int, dict[str, Any]] = {}
         self._newest_entity: int | None = None
         self._numbers: Numbers | None = None
 
@@ -49,7 +51,7 @@ class Reader:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-            self._recalls = {}
+            self._recalls, self._keyframes = {}, {}
 
     @contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
@@ -103,18 +105,18 @@ class Reader:
         return f"{at_text(moment)} lies before the beginning of the history, {at_text(first[0])}"
 
     def _recalled(self, connection: sqlite3.Connection, t: int, at: float) -> Fleet:
-        query = "select roster, keyframe.data, moment.data from moment join keyframe on keyframe.id = keyframe where moment.t = ?"
+        query = "select roster, keyframe, moment.data from moment join keyframe on keyframe.id = keyframe where moment.t = ?"
         row = connection.execute(query, (t,)).fetchone()
         if row is None:
             raise HistoryError(f"of {at_text(at)} only series were kept, by an older opsconsole; choose a later moment")
         try:
             return self._fleet_of(connection, t, at, row)
-        except (ValueError, KeyError, IndexError, TypeError) as error:  # damaged, or made by a stranger
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:  # damaged, or made by a stranger
             raise HistoryError(f"the moment {at_text(at)} cannot be read: {error}; choose another one") from None
 
-    def _fleet_of(self, connection: sqlite3.Connection, t: int, at: float, row: tuple[str, bytes, bytes]) -> Fleet:
-        """row: which roster, keyframe and moment."""
-        picture = applied(unpacked(row[1]), unpacked(row[2]))
+    def _fleet_of(self, connection: sqlite3.Connection, t: int, at: float, row: tuple[str, int, bytes]) -> Fleet:
+        """row: which roster and keyframe, and the moment."""
+        picture = applied(self._keyframe(connection, row[1]), unpacked(row[2]))
         query = "select t, headlines from tick where t <= ? order by t desc limit ?"
         headlines = dict(connection.execute(query, (t, min(picture["trend"], TREND_LENGTH))).fetchall()[::-1])
         if picture["first"] and picture["first"][0] in headlines:
@@ -123,6 +125,13 @@ class Reader:
         fleet = recall.fleet(at, picture, self._numbers.at(t, IN_A_FLEET), headline_table(list(headlines.values())))
         check_fleet(fleet)
         return fleet
+
+    def _keyframe(self, connection: sqlite3.Connection, number: int) -> dict[str, Any]:
+        """The one that was asked for last is remembered: moments in a row share theirs."""
+        if number not in self._keyframes:
+            data = connection.execute("select data from keyframe where id = ?", (number,)).fetchone()[0]
+            self._keyframes = {number: unpacked(data)}
+        return self._keyframes[number]
 
     def _recall(self, connection: sqlite3.Connection, key: str) -> Recall:
         """What is known of a roster, until somebody new gets a place."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import lru_cache
-from typing import Any, get_type_hints
+from operator import itemgetter
+from typing import Any, Generic, TypeVar, get_type_hints
 
 import msgspec
 import numpy as np
@@ -50,17 +51,33 @@ def _array_in(packed: Any) -> np.ndarray:
     dtype, shape, data = packed
     return np.frombuffer(data, dtype=np.dtype(dtype)).reshape(shape)
 
+Told, Made = TypeVar("Told"), TypeVar("Made")
+
+
+class Kept(Generic[Told, Made]):
+    """What was made last, for as long as it is asked of the same thing: moments in a row share what has not changed."""
+
+    def __init__(self, make: Callable[[Told], Made]) -> None:
+        self._make = make
+        self._last: tuple[Told, Made] | None = None
+
+    def of(self, told: Told) -> Made:
+        if self._last is None or self._last[0] is not told:
+            self._last = told, self._make(told)
+        return self._last[1]
+
 
 class Recall:
     """One roster, and where those in it stand in the frames."""
 
     def __init__(self, roster: Roster, places: Places) -> None:
         self.roster = roster
-        self._places = places
         names = [node.name for node in roster.nodes]
         pairs = zip(roster.gpu_node.tolist(), roster.gpu_index.tolist(), strict=True)
         self._node_slots = _slots(places.get("node", {}), names)
         self._gpu_slots = _slots(places.get("gpu", {}), (f"{names[row]}/{index}" for row, index in pairs))
+        self._worker_slots = Kept(lambda rows: _slots(places.get("worker", {}), (row[0] for row in rows)))
+        self._processes = Kept(_processes)
         self._model_slots = {model.name: places.get("model", {}).get(model.name) for model in roster.models}
 
     def fleet(self, at: float, picture: Mapping[str, Any], numbers: Numbers, headlines: np.ndarray) -> Fleet:
@@ -80,8 +97,7 @@ class Recall:
         return Fleet(
             at=at, roster=self.roster, reach=reach, cause=tuple(cause for _, cause in picture["nodes"]), sampled_mono=sampled_mono,
             clock_offset_s=offset_s, node_values=node_values, gpu_values=gpu_values, workers=self._workers(picture, numbers),
-            processes={row: tuple(Process(*one) for one in told) for row, told in picture["processes"].items()},
-            **told, **self._trends(picture["trend"], headlines),
+            processes=dict(self._processes.of(picture["processes"])), **told, **self._trends(picture["trend"], headlines),
         )
 
     def _put_back_held(self, held: Mapping[int, bytes], node_values: np.ndarray, gpu_values: np.ndarray) -> None:
@@ -93,12 +109,15 @@ class Recall:
     def _workers(self, picture: Mapping[str, Any], numbers: Numbers) -> tuple[Worker, ...]:
         names = picture["steady"]
         rows = picture["workers"]
-        slots = _slots(self._places.get("worker", {}), (row[0] for row in rows))
+        slots = self._worker_slots.of(rows)
         columns = _table("worker", WORKER_NUMBERS, numbers, slots)
-        measured = [[None if value != value else value for value in row] for row in columns.T.tolist()]
+        known = columns.T.astype(object)
+        known[np.isnan(columns.T)] = None
+        measured = known.tolist()
         for row, odd in picture["odd"].items():
             measured[row] = odd
-        return tuple(_worker(names, steady, values) for steady, values in zip(rows, measured, strict=True))
+        make = _worker_maker(tuple(names))
+        return tuple([make((*steady, *values)) for steady, values in zip(rows, measured, strict=True)])
 
     def _trends(self, length: int, headlines: np.ndarray) -> dict[str, Any]:
         length = min(length, TREND_LENGTH, headlines.shape[1])
@@ -109,6 +128,10 @@ class Recall:
             name: queues[slot] if slot is not None and slot < len(queues) else nothing for name, slot in self._model_slots.items()
         }
         return {"trend": newest[: len(HEADLINES)], "model_queue_trend": trends if length else {}}
+
+
+def _processes(told: Mapping[int, Any]) -> dict[int, tuple[Process, ...]]:
+    return {row: tuple([Process(*one) for one in running]) for row, running in told.items()}
 
 
 def _slots(places: Mapping[str, int], names: Any) -> np.ndarray:
@@ -128,11 +151,20 @@ def _table(kind: str, columns: tuple[str, ...], numbers: Numbers, slots: np.ndar
     return table
 
 
-def _worker(names: list[str], steady: list[Any], numbers: list[float | None]) -> Worker:
-    told = dict(zip(names, steady, strict=True))
-    told["gpus"] = tuple(told["gpus"])
-    known = {name: told[name] for name in told if name in Worker.__struct_fields__}
-    return Worker(**{**dict(zip(WORKER_NUMBERS, numbers, strict=True)), **known})
+@lru_cache(maxsize=2)
+def _worker_maker(names: tuple[str, ...]) -> Callable[[tuple[Any, ...]], Worker]:
+    """What makes a worker of the values of the fields `names` and of its numbers; a field that is not among them is unknown."""
+    told = {name: place for place, name in enumerate((*names, *WORKER_NUMBERS))} | {name: place for place, name in enumerate(names)}
+    fields_told = [name for name in Worker.__struct_fields__ if name in told]
+    pick, gpus = itemgetter(*(told[name] for name in fields_told)), fields_told.index("gpus")
+    if len(fields_told) < len(Worker.__struct_fields__):
+        return lambda values: Worker(**dict(zip(fields_told, pick(values), strict=True)) | {"gpus": tuple(values[told["gpus"]])})
+
+    def make(values: tuple[Any, ...]) -> Worker:
+        ordered = pick(values)
+        return Worker(*ordered[:gpus], tuple(ordered[gpus]), *ordered[gpus + 1 :])
+
+    return make
 
 
 def headline_table(blobs: list[bytes | None]) -> np.ndarray:

@@ -32,7 +32,8 @@ class Salvage:
         self.path = path
         self.ticks = 0
         self._old = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False)
-        self._batches: Iterator[None] | None = None
+        self._batches: Iterator[tuple[str, tuple[str, ...], list[tuple]]] | None = None
+        self._pending: tuple[str, tuple[str, ...], list[tuple]] | None = None
         self._unread = 0
 
     def names(self) -> tuple[list[tuple[str, int, str]], dict[str, float]] | None:
@@ -49,16 +50,21 @@ class Salvage:
         return None if self._unread else (rows, scales)
 
     def step(self, new: sqlite3.Connection, with_numbers: bool) -> bool:
-        """Takes over a little; False when all is done. May raise sqlite3.Error for the new file."""
+        """Takes over a little; False when all is done. May raise sqlite3.Error for the new file: the next step tries the same again."""
         if self._batches is None:
-            self._batches = self._work(new, with_numbers)
-        return next(self._batches, "done") != "done"
+            self._batches = self._read(self._ids(new) if with_numbers else {}, with_numbers)
+        self._pending = self._pending or next(self._batches, None)
+        if self._pending is None:
+            return False
+        self._put(new, *self._pending)
+        self._pending = None
+        return True
 
     def close(self) -> None:
         self._old.close()
 
-    def _work(self, new: sqlite3.Connection, with_numbers: bool) -> Iterator[None]:
-        ids = self._ids(new) if with_numbers else {}
+    def _read(self, ids: dict[int, int], with_numbers: bool) -> Iterator[tuple[str, tuple[str, ...], list[tuple]]]:
+        """Tables, their columns and some rows at a time. ids: the new id of each metric."""
         for table, columns in {**WORDS, **(NUMBERS if with_numbers else {})}.items():
             batch: list[tuple] = []
             for row in self._readable(table, columns):
@@ -69,11 +75,9 @@ class Salvage:
                     row = (*row[:place], ids[row[place]], *row[place + 1 :])
                 batch.append(row)
                 if len(batch) == ROWS_AT_ONCE:
-                    self._put(new, table, columns, batch)
+                    yield table, columns, batch
                     batch = []
-                    yield
-            self._put(new, table, columns, batch)
-            yield
+            yield table, columns, batch
 
     def _put(self, new: sqlite3.Connection, table: str, columns: tuple[str, ...], rows: list[tuple]) -> None:
         marks = ",".join("?" * len(columns))

@@ -118,7 +118,8 @@ async def _curve_of(
     curve = _curve(f"{choice.words}, {choice.of}", series.unit, series, float(series.step_s))
     if choice.subject.kind == "fleet":
         return curve, None
-    return curve, _curve("the others", series.unit, await past.peers(choice.series, **query), curve.step_s)
+    band = _curve("the others", series.unit, await past.peers(choice.series, **query), curve.step_s)
+    return curve, band if not np.isnan(band.low).all() else None
 
 
 def _curve(label: str, unit: str, found: Any, step_s: float) -> Curve:

@@ -54,7 +54,7 @@ def test_what_is_typed_is_said(opsconsole, words, said):
     (("silence", "throttle", "--for", "2h"), 2, "--reason"),
     (("silence", "throttle", "--reason", "x"), 2, "--for"),
     (("silence", "throttle", "--for", "tomorrow", "--reason", "x"), 2, "is no duration"),
-    (("--json", "ack", "a42os"), 2, "--json and --watch are for the list"),
+    (("--json", "ack", "a42os"), 2, "are for the list: write them behind the command"),
     (("unsilence", "throttle"), 2, "is not silenced"),
 ])
 def test_what_cannot_be_is_refused(opsconsole, words, code, error):

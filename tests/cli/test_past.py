@@ -50,6 +50,15 @@ def test_status_of_a_past_second(opsconsole, recorded):
     assert (found["nodes_answering"], found["reach"], found["alarms"]) == (2, expected["reach"], expected["alarms"])
 
 
+def test_alarms_of_a_past_second(opsconsole, recorded):
+    at = recorded.start + 115
+    code, out, err = opsconsole(*recorded.options, "alarms", "--at", at_text(at), "--json")
+    assert code == 0 and "as it was at" in err
+    assert [alarm["subject"] for alarm in json.loads(out)["alarms"]] == [alarm.subject for alarm in recorded.fleets[at].alarms] == ["n3"]
+    assert "n3" in opsconsole(*recorded.options, "alarms", "--at", at_text(at))[1]
+    assert opsconsole(*recorded.options, "alarms", "--at", "1m", "--watch")[0] == 2
+
+
 def test_filters_and_the_table_for_people_work_in_the_past(opsconsole, recorded):
     at = at_text(recorded.start + 50)
     _, out, _ = opsconsole(*recorded.options, "gpus", "--at", at, "--filter", "temp_c>90")

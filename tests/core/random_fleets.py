@@ -34,6 +34,7 @@ sites = some.sampled_from((
     (Site("s1", power_budget_kw=8.0, price_per_gpu_hour=PRICES), Site("s2", price_per_gpu_hour={"H100": 9.0})),
     (Site("s1", price_per_gpu_hour=PRICES), Site("s2", price_per_gpu_hour={"H100": 9.0, "L40S": 9.0})),
     (Site("s1", power_budget_kw=3.0), Site("s2", power_budget_kw=8.0)),
+    (Site("s1", power_budget_kw=9.0, node_overhead_w=700.0), Site("s2", pue=1.3, node_overhead_w=200.0)),
 ))
 racks = some.sampled_from((
     (), (), (Rack("x", "s1", 2.0),), (Rack("x", "s1", 0.0), Rack("y", "s2", 5.0)), (Rack("x", "", 1.5), Rack("y", "s1", 4.0)),

@@ -81,11 +81,17 @@ class Walk:
         for site in self.fleet.roster.sites:
             if site.name in {node.site for node in touched} and site.power_budget_kw is not None:
                 here = [nodes[row].site == site.name for row in self.fleet.roster.gpu_node]
-                assert drawn[here].sum() * (site.pue or 1.0) <= site.power_budget_kw * 1000 * share + 1e-6
+                rest = self.beside(here, site.name)
+                assert (drawn[here].sum() + rest) * (site.pue or 1.0) <= site.power_budget_kw * 1000 * share + 1e-6
         for rack in self.fleet.roster.racks:
             if (rack.site, rack.name) in {(node.site, node.rack) for node in touched}:
                 here = [(nodes[row].site, nodes[row].rack) == (rack.site, rack.name) for row in self.fleet.roster.gpu_node]
-                assert drawn[here].sum() <= rack.power_budget_kw * 1000 * share + 1e-6
+                assert drawn[here].sum() + self.beside(here, rack.site) <= rack.power_budget_kw * 1000 * share + 1e-6
+
+    def beside(self, here, site):
+        """W of the nodes that have these GPUs, beside them."""
+        each = [one.node_overhead_w or 0.0 for one in self.fleet.roster.sites if one.name == site]
+        return sum(each) * len(set(self.fleet.roster.gpu_node[here].tolist()))
 
     def check_out(self):
         """Of no model more are out at once than the policy allows."""

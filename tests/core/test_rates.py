@@ -67,7 +67,9 @@ def test_objectives_limit_how_many_may_run():
     most, limit = rate.running_within(32, 30.0, None)  # 10 + n = 30
     assert most == pytest.approx(20, rel=0.02) and limit == "ITL"
     most, limit = rate.running_within(32, None, 300.0)
-    assert 20 <= most <= 24 and limit == "TTFT"
+    # steps of 80 ms up to 24 and 900 ms from there: (1/80 - 1/300) / (1/80 - 1/900) = 0.805 of the way between their middles
+    good, late = [running for running, ms in rate.ttft_steps if ms < 300][-1], [running for running, ms in rate.ttft_steps if ms > 300][0]
+    assert most == pytest.approx(good + 0.805 * (late - good), abs=0.01) and limit == "TTFT"
     assert rate.running_within(32, 5.0, None) == (0.0, "ITL")
 
 

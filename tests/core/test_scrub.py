@@ -1,10 +1,13 @@
 """What leaves the house: no secret, no address, on demand no person; and what is none of these stays as it was."""
 
 import dataclasses
+from dataclasses import replace
 from typing import NamedTuple
 
 import pytest
 
+from opsconsole.core.alarm import Note
+from opsconsole.core.alarm_book import Ack, Book, Silence
 from opsconsole.core.excerpt import of_nodes, scrubbed
 from opsconsole.core.fleet import Cordoned
 from opsconsole.core.scrub import REMOVED, Scrubber, scrub
@@ -74,6 +77,16 @@ def test_values_of_any_make_are_scrubbed_field_by_field():
     cordon = Cordoned("fan of 10.0.0.1", "ann", 5.0)
     assert Scrubber().value(cordon) == Cordoned("fan of [address]", "ann", 5.0)
     assert Scrubber(people=True).value(cordon) == Cordoned("[redacted]", "operator-1", 5.0)
+
+
+def test_what_people_said_of_alarms_is_scrubbed_with_the_fleet():
+    silence, note = Silence("n1", 9.0, "call 10.0.0.1", "ann@laptop", 1.0), Note(1.0, "ann@laptop", "token=abcdefgh1")
+    fleet = replace(fleet_of(), alarm_book=Book({"a1": Ack(1.0, "ann@laptop", 2, 1)}, (silence,), (("shift", note),)))
+    plain, hidden = scrubbed(fleet, Scrubber()).alarm_book, scrubbed(fleet, Scrubber(people=True)).alarm_book
+    assert plain.silences == (silence._replace(reason="call [address]"),)
+    assert plain.notes == (("shift", note._replace(text=f"token={REMOVED}")),)
+    assert hidden.acks["a1"].actor == hidden.silences[0].actor == "operator-1"
+    assert hidden.silences[0].reason == hidden.notes[0][1].text == "[redacted]" and hidden.silences[0].until == 9.0
 
 
 def test_what_somebody_did_is_told_without_their_words():

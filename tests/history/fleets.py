@@ -5,7 +5,6 @@ from dataclasses import fields, replace
 import numpy as np
 
 from opsconsole.core.fleet import HEADLINES, LIVE, Fleet, NodeFacts, Roster, Worker
-from opsconsole.history.moments import NOT_KEPT
 from opsconsole.protocol import GPU_COLUMNS, NODE_COLUMNS
 
 
@@ -42,11 +41,15 @@ def worker(name="w0", node="node0", **fields):
     return Worker(name, node, **({"state": "READY", "queue_depth": 3.0, "ttft_p95_ms": 41.5} | fields))
 
 
+IN_THE_COLLECTOR = ("alarm_memory", "alarm_rules")
+"""Fields that alarms are made of; what is kept is the alarms."""
+
+
 def assert_same(one, other, where="", apart_from=()):
     """That two fleets are equal in everything, numbers to a billionth; apart_from: fields that need not be."""
     if isinstance(one, (Fleet, Roster)):
         for field in fields(one):
-            if field.name not in apart_from and field.name not in NOT_KEPT:
+            if field.name not in apart_from and field.name not in IN_THE_COLLECTOR:
                 assert_same(getattr(one, field.name), getattr(other, field.name), f"{where}.{field.name}", apart_from)
     elif isinstance(one, np.ndarray):
         np.testing.assert_allclose(other, one, rtol=0, atol=1e-9, err_msg=where)

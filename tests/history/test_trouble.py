@@ -5,6 +5,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from opsconsole.history.catalog import METRICS_OF_KIND
 from opsconsole.history.reserve import Reserve
 from opsconsole.history.samples import HistoryError, Reader, Recorder
+from opsconsole.history.store import Store
 from tests.history.fleets import fleet_at, roster
 
 START = 1_700_000_000
@@ -131,6 +133,8 @@ def test_what_can_be_read_of_a_damaged_file_is_salvaged(tmp_path, wait_for):
     path = tmp_path / "history.db"
     of = roster(12, 8)
     write_history(path, 180, of)
+    with closing(Store(path)) as store:
+        store.settle(START + 179)
     whole = {START + n: fleet_at(START + n, of) for n in range(180)}
     try:
         damage_numbers(path)

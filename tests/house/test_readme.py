@@ -27,13 +27,14 @@ def test_generated_parts_are_current(name):
 
 def test_the_first_two_commands_are_the_demo_and_the_tests():
     blocks = re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)
-    assert [block.strip().split("/")[-1] for block in blocks[:2]] == ["opsconsole demo", "pytest"]
+    assert [block.strip().split("/")[-1] for block in blocks[:2]] == ["opsconsole demo", "pytest -n auto --dist loadfile"]
     for block, extra in zip(blocks, ("worker", "test"), strict=False):
         assert f"'.[{extra}]'" in block and block.count("\n") == 1
 
 
 def options_of(command):
-    return {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+    own = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+    return own.union(*map(options_of, command.commands.values())) if isinstance(command, click.Group) else own
 
 
 def test_every_command_line_names_a_command_and_options_that_exist():

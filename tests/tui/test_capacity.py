@@ -47,7 +47,7 @@ async def shown(size, *keys, learned=None, fleet=None):
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
-@pytest.mark.parametrize(("name", "keys"), [("capacity", ("5",)), ("what-if", ("5", "i", *"lose site fra1", "enter"))])
+@pytest.mark.parametrize(("name", "keys"), [("capacity", ("5",)), ("what-if", ("5", "f", *"lose site fra1", "enter"))])
 async def test_the_capacity_screen(size, name, keys):
     check(f"{name}_{size[0]}x{size[1]}", await shown(size, *keys, learned=lessons()))
 
@@ -67,7 +67,7 @@ async def test_the_panel_says_when_the_budget_is_empty_and_what_helps():
 
 async def test_a_what_if_that_cannot_be_imagined_is_refused_where_it_was_typed_and_escape_takes_one_off():
     async with console(simulated(), (120, 40)) as (app, pilot, _):
-        await press(pilot, "5", "i", *"lose site moon", "enter")
+        await press(pilot, "5", "f", *"lose site moon", "enter")
         assert "✖ no site is called 'moon'" in text_of(app) and app.foresight.what_if == ""
         await press(pilot, *["backspace"] * 4, *"fra1", "enter")
         assert "what if lose site fra1" in text_of(app) and "BEFORE AND AFTER" in text_of(app)

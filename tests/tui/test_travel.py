@@ -204,7 +204,7 @@ async def test_no_acting_key_works_in_the_past() -> None:
         await press(pilot, "left_square_bracket")
         dangerous = [(action, key) for action in app.actions if action.dangerous for key in action.keys]
         assert len(dangerous) >= 10
-        for screen in ("1", "2", "3", "4", "c"):
+        for screen in ("1", "2", "3", "4", "5", "c"):
             await press(pilot, screen)
             for action, key in dangerous:
                 await pilot.press(key)

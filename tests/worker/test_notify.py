@@ -21,7 +21,7 @@ def manager(request, tmp_path):
         ear.bind(address.replace("@", "\0", 1))
     except OSError:
         pytest.skip("no abstract sockets here")
-    ear.settimeout(20)
+    ear.settimeout(120)
     yield ear, address
     ear.close()
 
