@@ -147,7 +147,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("cancel", ("x",), "cancel", "end a run and what it has under way", "act", lambda view: view.cancel_run(), True, ("plans",), 5),
     Action("mend", ("M",), "mend", "open the plan that helps most against the alarm", "act", alarming.mend, True, ("alarms",), 1),
     Action("ack", ("a",), "take", "take the chosen alarm, or give it back", "act", alarming.take, True, ("alarms",), 2),
-    Action("silence", ("b",), "silence", "hear nothing of it for a while, or hear it again", "act", alarming.silence, True, ("alarms",), 3),
+    Action("silence", ("i",), "silence", "hear nothing of it for a while, or hear it again", "act", alarming.silence, True, ("alarms",), 3),
     Action("note", ("e",), "note", "write on it for whoever comes next", "act", alarming.note, True, ("alarms",), 4),
     Action("command", (":", "ctrl+p"), "command", "do anything by its name", "help", lambda view: view.app.open_palette(), footer=10),
     Action("help", ("?",), "help", "all keys", "help", lambda view: view.app.open_help(), footer=11),

@@ -21,14 +21,14 @@ async def test_taking_an_alarm_says_so_under_the_operators_name() -> None:
 
 async def test_escape_says_nothing() -> None:
     async with console(fleets.alarm()) as (_, pilot, session):
-        await press(pilot, "6", "a", "escape", "b", "escape", "e", "escape")
+        await press(pilot, "6", "a", "escape", "i", "escape", "e", "escape")
         assert session.said == []
 
 
 async def test_a_taken_alarm_is_given_back_and_a_silenced_one_heard_again() -> None:
     async with console(fleets.taken()) as (app, pilot, session):
         places = {alarm.kind: place for place, alarm in enumerate(app.frame.fleet.alarms)}
-        await press(pilot, "6", *["j"] * places["gpu"], "a", "enter", "g", *["j"] * places["throttle"], "b", "enter")
+        await press(pilot, "6", *["j"] * places["gpu"], "a", "enter", "g", *["j"] * places["throttle"], "i", "enter")
         assert [(said.word, said.what) for said in session.said] == [
             ("unack", app.frame.fleet.alarms[places["gpu"]].id), ("unsilence", "throttle"),
         ]
@@ -36,7 +36,7 @@ async def test_a_taken_alarm_is_given_back_and_a_silenced_one_heard_again() -> N
 
 async def test_a_silence_needs_its_reason_and_ends() -> None:
     async with console(fleets.alarm()) as (app, pilot, session):
-        await press(pilot, "6", "b", "enter")
+        await press(pilot, "6", "i", "enter")
         assert session.said == [] and "it needs a reason" in text_of(app)
         await press(pilot, *"a new fan", "tab", "right", "tab", "left", "enter")
         (said,) = session.said
@@ -97,7 +97,7 @@ async def test_the_chosen_alarm_stays_chosen_and_its_end_chooses_the_first() -> 
 
 async def test_read_only_binds_nothing_that_says_or_does() -> None:
     async with console(fleets.alarm(), read_only=True) as (app, pilot, session):
-        await press(pilot, "6", "a", "b", "e", "M", "D", "C")
+        await press(pilot, "6", "a", "i", "e", "M", "D", "C")
         assert session.said == [] and session.asked == [] and app.screen.view_name == "alarms"
         assert "a take" not in text_of(app)
 
@@ -116,5 +116,5 @@ async def test_the_strip_counts_what_waits_and_owns_up_to_the_rest() -> None:
 @pytest.mark.parametrize("size", [(80, 24), (60, 15), (160, 48)])
 async def test_hostile_words_break_nothing(size: tuple[int, int]) -> None:
     async with console(fleets.hostile(), size) as (app, pilot, _):
-        await press(pilot, "6", "j", "j", "b")
+        await press(pilot, "6", "j", "j", "i")
         assert all(line.isprintable() for line in text_of(app).splitlines())

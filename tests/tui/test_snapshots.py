@@ -27,7 +27,7 @@ STATES = {
     "help": (fleets.calm, ("?",)),
     "palette": (fleets.calm, (":", "d", "r")),
     "alarms": (fleets.taken, ("6", "j")),
-    "alarms-silence": (fleets.taken, ("6", "b")),
+    "alarms-silence": (fleets.taken, ("6", "i")),
     "alarms-none": (fleets.calm, ("6",)),
     "filter": (fleets.calm, ("/", *"util>80")),
     "marked": (fleets.calm, ("space", "space")),
