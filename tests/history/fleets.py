@@ -5,6 +5,7 @@ from dataclasses import fields, replace
 import numpy as np
 
 from opsconsole.core.fleet import HEADLINES, LIVE, Fleet, NodeFacts, Roster, Worker
+from opsconsole.history.moments import NOT_KEPT
 from opsconsole.protocol import GPU_COLUMNS, NODE_COLUMNS
 
 
