@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from opsconsole.core.fleet import REACH_WORDS, STALE
+from opsconsole.core.fleet import CONNECTING, REACH_WORDS, STALE, Fleet
 from opsconsole.core.readiness import OUT_OF_ROUTER, shows, start_refusal, worker_of
 from opsconsole.core.run import (
     ENDED,
@@ -129,7 +129,7 @@ def _ticked(draft: _Draft, event: Ticked) -> None:
         _hear_silence(draft, number, event)
     for number in unsure_before:
         _reconcile(draft, number, event)
-    if unsure_before or draft.in_states("UNSURE", "FAILED", "HELD", "SKIPPED"):
+    if unsure_before or draft.in_states("UNSURE", "FAILED", "HELD", "SKIPPED") or _is_young(event.fleet):
         return
     for number in draft.in_states("WAITING"):
         before = [draft.steps[other] for other in draft.steps[number].step.after]
@@ -162,8 +162,13 @@ def _reconcile(draft: _Draft, number: int, event: Ticked) -> None:
         _judge_by_fleet(draft, number, event)
     elif one.asked:
         draft.ask(number, event.at)
-    else:
+    elif not _is_young(event.fleet):
         _start(draft, number, event)
+
+
+def _is_young(fleet: Fleet) -> bool:
+    """Whether a node is still to be heard for the first time: a console that has just started must not judge by half a fleet."""
+    return bool((fleet.reach == CONNECTING).any())
 
 
 def _judge_by_fleet(draft: _Draft, number: int, event: Ticked) -> None:

@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from opsconsole.core import run as run_room
 from opsconsole.core.advance import advance, begin
 from opsconsole.core.events import Lost
-from opsconsole.core.fleet import UNREACHABLE
+from opsconsole.core.fleet import CONNECTING, UNREACHABLE
 from opsconsole.core.fold import fold
 from opsconsole.core.run import ENDED, RUN_MOVES, STEP_MOVES, Begun, NodeBack, NodeSaid, NotSent, RouterSaid, Ticked, Told, run_to, step_to
 from opsconsole.core.steps import Drain, Plan, Step
@@ -105,6 +106,20 @@ def test_the_guard_is_asked_again_at_the_start_and_counts_what_has_begun():
     assert script.states == ["ROUTING", "FAILED"] and "minimum is 1" in script.run.steps[1].text
     script.routed().answer("o0", True, True, "stopped")
     assert script.states == ["DONE", "FAILED"] and script.run.state == "FAILED", "a step that was sent goes on to its end"
+
+
+def test_nothing_begins_before_every_node_was_heard_or_found_lost():
+    """A console that has just started would count the workers of half a fleet."""
+    young = replace(FLEET, reach=np.where(np.arange(len(FLEET.reach)) == 2, CONNECTING, FLEET.reach))
+    script = Script(DRAIN, fleet=young).tick()
+    assert script.said == [] and script.states == ["WAITING"]
+    script.fleet = FLEET
+    assert script.tick().states == ["ROUTING"]
+    script(Told("let go", 1002.0))(Told("resume", 1003.0))
+    script.fleet = young
+    assert script.tick(1004.0).states == ["UNSURE"] and len(script.said) == 1
+    script.fleet = FLEET
+    assert script.tick(1005.0).states == ["ROUTING"]
 
 
 def test_another_run_at_the_same_worker_is_a_conflict():
