@@ -63,7 +63,7 @@ class CapacitySums(Pane):
         if foresight.trouble:
             return self.row().put("  ✖ ", "crit", True).column(foresight.trouble, width - 4, "crit")
         if foresight.what_if:
-            words = f"{foresight.what_if}: shown as it would be; i changes it"
+            words = f"{foresight.what_if}: shown as it would be; f changes it"
             return self.row().put("  ◆ what if ", "accent", True).column(words, width - 12, "accent")
         seen = f"learned from {age_text(learned.span_s)} of history" if learned.span_s else "no history: figures stand on this moment alone"
         return self.row().put("  ").column(learned.note or seen, width - 2, "dim")

@@ -17,7 +17,7 @@ class Ends(Pane):
             return [title(self.look, "WHAT ENDS FIRST", width)]
         now, then = self.app.foresight.looks(self.frame)
         if then is not None:
-            return [title(self.look, "BEFORE AND AFTER", width, "i another  esc take off", "accent"), *self._changes(now, then, width)]
+            return [title(self.look, "BEFORE AND AFTER", width, "f another  esc take off", "accent"), *self._changes(now, then, width)]
         lines = [title(self.look, "WHAT ENDS FIRST", width, "i what if")]
         for one in now.saturation:
             full = one.full_in_s == 0 or one.in_s == 0
