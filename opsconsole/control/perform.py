@@ -18,12 +18,15 @@ from opsconsole.control.questions import Questions
 from opsconsole.core.advance import advance, begin
 from opsconsole.core.events import Answered, Linked
 from opsconsole.core.fleet import Fleet
-from opsconsole.core.run import ENDED, UNDER_WAY, NodeBack, NodeSaid, Run, Ticked, Told
+from opsconsole.core.guards import LEAVING
+from opsconsole.core.run import ENDED, UNDER_WAY, NodeBack, NodeSaid, Run, StepRun, Ticked, Told
 from opsconsole.core.steps import Plan, Progress, Step
 from opsconsole.history.journal import JournalError
 
 ENDED_KEPT = 500
 """As many ended runs as the journal keeps are remembered here."""
+SAMPLE_S = 1.0
+"""A sample may have been begun so long before it came."""
 
 
 async def no_router(worker: str) -> str:
@@ -84,6 +87,8 @@ class Performer:
     def saw(self, fleet: Fleet) -> None:
         """The newest fleet, at least once a second."""
         self._fleet = fleet
+        if self.withheld:
+            self._withhold()
         for carrier in self._carriers.values():
             carrier.tick()
 
@@ -201,7 +206,7 @@ class Performer:
                 said.put_nowait(one)
 
     def _withhold(self) -> None:
-        now = withheld_by(self._runs.values())
+        now = withheld_by(self._runs.values(), self._fleet)
         self.withheld &= now
         self.withheld |= now
 
@@ -210,9 +215,9 @@ def _under_way(runs: Iterable[Run]) -> tuple[Step, ...]:
     return tuple(one.step for run in runs for one in run.steps if one.state in UNDER_WAY)
 
 
-def withheld_by(runs: Iterable[Run]) -> set[str]:
+def withheld_by(runs: Iterable[Run], fleet: Fleet) -> set[str]:
     """Workers that must get no more requests after all that these runs did, in the order in which it began."""
-    begun = [one for run in runs for one in run.steps if one.began_at is not None and one.state != "FAILED"]
+    begun = [one for run in runs for one in run.steps if one.began_at is not None and (one.state != "FAILED" or _is_open(one, fleet))]
     out: set[str] = set()
     for one in sorted(begun, key=lambda one: one.began_at):
         if one.step.order["op"] in ("drain", "stop"):
@@ -220,6 +225,15 @@ def withheld_by(runs: Iterable[Run]) -> set[str]:
         elif one.step.order["op"] in ("launch", "undrain"):
             out.discard(one.step.worker)
     return out
+
+
+def _is_open(failed: StepRun, fleet: Fleet) -> bool:
+    """Whether the fleet does not show yet what a rival, who was faster with a worker, has done to it: what its node told before that says
+    READY."""
+    row = fleet.roster.node_row.get(failed.step.node)
+    if not failed.detail.get("conflict") or failed.step.order["op"] not in LEAVING or failed.ended_at is None or row is None:
+        return False
+    return not fleet.at - float(fleet.age_s[row]) > failed.ended_at + SAMPLE_S
 
 
 def _why_not(run: Run, word: str) -> str:

@@ -144,14 +144,26 @@ async def test_a_drain_that_is_held_keeps_new_requests_away(node, detail, kept):
     assert ("demo-1" in node.performer.withheld) == kept
 
 
+async def test_a_worker_that_a_rival_drains_gets_no_request_until_its_node_was_heard_again(node):
+    task = await started(node, DRAIN)
+    node.answer(node.orders[0][1], False, True, "another order was faster", conflict=True)
+    await task
+    assert "demo-1" in node.performer.withheld
+    node.performer.saw(node.performer._fleet)
+    assert "demo-1" in node.performer.withheld, "what its node told before says READY"
+    node.performer.saw(replace(node.performer._fleet, at=time.time() + 60.0))
+    assert "demo-1" not in node.performer.withheld
+
+
 async def test_a_launch_under_an_old_name_may_be_routed_again(journal):
     node = Node(journal, fleet_of(models=(Model("m"),)))
     plan = make_plan(node.performer._fleet, Launch("m", node="n1", gpus=(0,)))
     drained = Run("r0", DRAIN, 1.0, (StepRun(Step("", "n1", "m-1", {"op": "drain"}), "o", "DONE", began_at=1.0),))
     launched = Run("r1", plan, 2.0, (StepRun(plan.steps[0], "p", "SENT", began_at=2.0),))
-    assert withheld_by([drained]) == {"m-1"} and not withheld_by([launched, drained])
+    fleet = node.performer._fleet
+    assert withheld_by([drained], fleet) == {"m-1"} and not withheld_by([launched, drained], fleet)
     failed = replace(launched, steps=(replace(launched.steps[0], state="FAILED"),))
-    assert withheld_by([drained, failed]) == {"m-1"}
+    assert withheld_by([drained, failed], fleet) == {"m-1"}
     task = await started(node, plan)
     assert not node.performer.withheld
     node.answer(node.orders[0][1], True, True, "ready")
