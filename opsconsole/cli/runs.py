@@ -77,6 +77,7 @@ def _back(session, run_id: str, reason: str, yes: bool, only_plan: bool, as_json
     if not only_plan and run.state in ("OPEN", "INTERRUPTED"):
         session.tell(run_id, "cancel", actor())
         _to_its_end(session, run_id)
+    session.first_fleet()  # a plan must not be made of what a collector that has just started does not know yet
     plan = session.plan(Undo(run.id, reason or f"takes back {run.plan.title}", actor()))
     show_plan(plan, as_json, as_data=only_plan or (as_json and (bool(plan.refusal) or not plan.steps)))
     if plan.refusal:

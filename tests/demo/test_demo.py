@@ -83,7 +83,7 @@ def test_even_when_it_is_killed_nothing_is_left(scratch):
 
 
 def test_many_nodes_are_simulated_and_the_duration_ends_it(scratch):
-    with running(scratch, "--nodes", "40", "--scenario", "dead-gpu", "--duration", "4") as (process, ready):
+    with running(scratch, "--nodes", "40", "--scenario", "dead-gpu", "--duration", "8") as (process, ready):
         assert ready["gateway"] is None
         assert len(console(ready, "nodes", "--json")["nodes"]) == 40
         assert process.wait(30) == 0
