@@ -119,7 +119,7 @@ def test_a_stop_proves_the_control_group_empty_of_what_left_the_session_too(node
     assert main in inside and len(inside) == 2
     answer = drain(agent, worker="family")
     assert answer["ok"] and "its session and its control group are empty" in answer["detail"]["proof"], answer
-    assert not [pid for pid in inside if Path(f"/proc/{node.leader}/root/proc/{pid}").exists()]
+    assert not [pid for pid in inside if Path("/proc", str(node.leader), "root", "proc", str(pid)).exists()]
 
 
 def test_one_that_is_drained_and_crashes_stays_down(node, login):
